@@ -1,0 +1,1 @@
+"""custodyd: the coordinator of a signing quorum, and the exchange's client."""

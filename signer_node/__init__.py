@@ -1,0 +1,1 @@
+"""The signer node: the trusted base of a custodyd quorum."""

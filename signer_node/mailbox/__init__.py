@@ -1,0 +1,1 @@
+"""The one RPC that connects a signer node with the world (generated from proto/)."""
