@@ -1,0 +1,87 @@
+"""Documents by which a vault comes into being, and its certificate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from signer_node.kernel.documents.fields import (
+    MAX_ROSTER,
+    Count,
+    Digest,
+    Name,
+    Range,
+    Signature,
+    Size,
+    Text,
+    Uint32,
+    XOnlyKey,
+)
+from signer_node.kernel.vault.interface import VaultKindId
+
+Threshold = Annotated[int, Range(1, MAX_ROSTER)]
+
+
+@dataclass(frozen=True, slots=True)
+class VaultProposal:
+    """Coordinator: please make a key for this vault."""
+
+    NAME: ClassVar[str] = "vault-proposal"
+    genesis: Digest
+    vault: Name
+    kind: VaultKindId
+    epoch: Uint32
+
+
+@dataclass(frozen=True, slots=True)
+class Cosigner:
+    """A cosigner's extended public key, its origin, and proof that the node holds it."""
+
+    node: Name
+    xpub: Annotated[str, Text(100, 120, r"[1-9A-HJ-NP-Za-km-z]+")]
+    fingerprint: Annotated[bytes, Size(4, 4)]
+    possession: Signature
+
+
+@dataclass(frozen=True, slots=True)
+class CosignerKey:
+    """Signer: the key that it made for a vault; signed by its identity key."""
+
+    NAME: ClassVar[str] = "cosigner-key"
+    genesis: Digest
+    vault: Name
+    kind: VaultKindId
+    epoch: Uint32
+    cosigner: Cosigner
+
+
+@dataclass(frozen=True, slots=True)
+class VaultCertificate:
+    """What a vault is. Valid only with signatures of all n signers (see certify.py)."""
+
+    NAME: ClassVar[str] = "vault-certificate"
+    genesis: Digest
+    vault: Name
+    kind: VaultKindId
+    epoch: Uint32
+    threshold: Threshold
+    descriptor: Annotated[str, Text(1, 4_000, r"[!-~]+")]
+    transcript: Digest
+    cosigners: Annotated[tuple[Cosigner, ...], Count(1, MAX_ROSTER)]
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateSignature:
+    """Signer: its signature over a certificate's digest."""
+
+    NAME: ClassVar[str] = "certificate-signature"
+    certificate: Digest
+    signature: Signature
+
+
+@dataclass(frozen=True, slots=True)
+class KeySignature:
+    """One of the signatures of a countersigned body."""
+
+    key_id: XOnlyKey
+    signature: Signature

@@ -1,0 +1,269 @@
+"""The codec: canonical protobuf bytes to kernel documents and back.
+
+Canonical means: every scalar present, fields ascending, no unknown fields, shortest encodings.
+Checked by parsing, discarding unknown fields, serialising deterministically and comparing with
+what was received; then every field against the form that its annotation states. Whatever is not
+exactly canonical is refused, so that equal documents have equal bytes and one digest.
+
+A kernel dataclass and its protobuf message have the same name and the same field names; a test
+holds that. The plan of a class (how each field converts) is made once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from google.protobuf.message import DecodeError, Message
+
+from signer_node.kernel.documents.fields import MAX_ENVELOPE, Count, Range, Size, Text
+from signer_node.kernel.documents.signed import Body, Document, Received, document_digest
+from signer_node.kernel.documents.text import check_text
+from signer_node.kernel.errors import ErrorId, Refusal
+from signer_node.wire.v1 import (
+    chain_pb2,
+    genesis_pb2,
+    journal_pb2,
+    manifest_pb2,
+    request_pb2,
+    signed_pb2,
+    signing_pb2,
+    vault_pb2,
+)
+
+_MODULES: Final = (
+    chain_pb2,
+    genesis_pb2,
+    journal_pb2,
+    manifest_pb2,
+    request_pb2,
+    signed_pb2,
+    signing_pb2,
+    vault_pb2,
+)
+
+T = TypeVar("T")
+DocumentT = TypeVar("DocumentT", bound=Document)
+
+
+def encode(document: object) -> bytes:
+    """Canonical bytes of a document; raises Refusal when a field breaks its form."""
+    return _write(_plan(type(document)), document).SerializeToString(deterministic=True)
+
+
+def decode(kind: type[T], raw: bytes) -> T:
+    """The document of these bytes; raises Refusal unless they are canonical and in form."""
+    if len(raw) > MAX_ENVELOPE:
+        raise Refusal(ErrorId.BYTES_TOO_LONG, f"{kind.__name__} of {len(raw)} bytes")
+    plan = _plan(kind)
+    message = plan.message()
+    parse_canonical(message, raw)
+    document: T = _read(plan, message)
+    return document
+
+
+def decode_body(kind: type[DocumentT], raw: bytes) -> Body[DocumentT]:
+    """The document of these bytes with its digest."""
+    return Body(decode(kind, raw), document_digest(kind, raw), raw)
+
+
+def open_signed(kind: type[DocumentT], raw: bytes) -> Received[DocumentT]:
+    """The document inside Signed bytes; nothing is verified yet."""
+    if len(raw) > MAX_ENVELOPE:
+        raise Refusal(ErrorId.BYTES_TOO_LONG, f"signed {kind.__name__} of {len(raw)} bytes")
+    signed = signed_pb2.Signed()
+    parse_canonical(signed, raw)
+    if len(signed.key_id) != 32 or len(signed.signature) != 64 or not signed.HasField("body"):
+        raise Refusal(ErrorId.FIELD_INVALID, "Signed needs body, key_id of 32, signature of 64")
+    body = signed.body
+    return Received(
+        decode(kind, body), document_digest(kind, body), signed.key_id, signed.signature, raw
+    )
+
+
+def parse_canonical(message: Message, raw: bytes) -> None:
+    """Parse in place; raise Refusal(BYTES_NOT_CANONICAL) unless the bytes are the only ones."""
+    name = type(message).__name__
+    try:
+        message.ParseFromString(raw)
+        message.DiscardUnknownFields()  # type: ignore[no-untyped-call,unused-ignore]
+        again = message.SerializeToString(deterministic=True)
+    except (DecodeError, ValueError, RuntimeError) as bad:
+        raise Refusal(ErrorId.BYTES_NOT_CANONICAL, f"{name} does not parse") from bad
+    if again != raw:
+        raise Refusal(ErrorId.BYTES_NOT_CANONICAL, f"{name} is not in canonical form")
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    name: str
+    label: str
+    check: Callable[[Any, str], None]
+    to_document: Callable[[Any, str], Any]
+    to_wire: Callable[[Any, str], Any]
+    repeated: bool
+    nested: bool
+    optional: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    kind: Any
+    message: Callable[[], Message]
+    fields: tuple[_Field, ...]
+
+
+def _nothing(_value: Any, _label: str) -> None:
+    return
+
+
+def _same(value: Any, _label: str) -> Any:
+    return value
+
+
+@cache
+def _plan(kind: Any) -> _Plan:
+    if not is_dataclass(kind):
+        raise TypeError(f"{kind} is no document")
+    hints = get_type_hints(kind, include_extras=True)
+    return _Plan(
+        kind,
+        message_class(kind.__name__),
+        tuple(_field(kind.__name__, field.name, hints[field.name]) for field in fields(kind)),
+    )
+
+
+def message_class(name: str) -> Callable[[], Message]:
+    """The protobuf message of a document's name."""
+    for module in _MODULES:
+        if hasattr(module, name):
+            found: Callable[[], Message] = getattr(module, name)
+            return found
+    raise TypeError(f"no message called {name}")
+
+
+def _field(kind: str, name: str, hint: Any) -> _Field:
+    hint, check = _constraint(hint)
+    optional = get_origin(hint) in (Union, UnionType)
+    if optional:
+        hint = next(arm for arm in get_args(hint) if arm is not NoneType)
+    repeated = get_origin(hint) is tuple
+    element_check = check
+    if repeated:
+        hint, element_check = _constraint(get_args(hint)[0])
+    to_document, to_wire = _converters(hint, element_check)
+    return _Field(
+        name=name,
+        label=f"{kind}.{name}",
+        check=check if repeated else _nothing,
+        to_document=to_document,
+        to_wire=to_wire,
+        repeated=repeated,
+        nested=is_dataclass(hint),
+        optional=optional,
+    )
+
+
+def _constraint(hint: Any) -> tuple[Any, Callable[[Any, str], None]]:
+    """Split an annotation into its bare type and the check that it states."""
+    if get_origin(hint) is not Annotated:
+        return hint, _nothing
+    bare, rule = get_args(hint)[:2]
+    return bare, _check_of(rule)
+
+
+def _check_of(rule: Any) -> Callable[[Any, str], None]:
+    match rule:
+        case Size(least, most) | Count(least, most):
+            return lambda value, label: _within(len(value), least, most, label)
+        case Range(least, most):
+            return lambda value, label: _within(value, least, most, label)
+        case Text():
+            return _text_check(rule)
+    raise TypeError(f"unknown rule {rule}")
+
+
+def _within(value: int, least: int, most: int, label: str) -> None:
+    if not least <= value <= most:
+        wanted = f"{least}" if least == most else f"{least} to {most}"
+        raise Refusal(ErrorId.FIELD_INVALID, f"{label} is {value}, not {wanted}")
+
+
+def _text_check(rule: Text) -> Callable[[Any, str], None]:
+    pattern = re.compile(rule.pattern) if rule.pattern is not None else None
+
+    def check(value: str, label: str) -> None:
+        _within(len(value), rule.least, rule.most, f"length of {label}")
+        check_text(value, label)
+        if pattern is not None and not pattern.fullmatch(value):
+            raise Refusal(ErrorId.FIELD_INVALID, f"{label} does not match {rule.pattern}")
+
+    return check
+
+
+def _converters(
+    hint: Any, check: Callable[[Any, str], None]
+) -> tuple[Callable[[Any, str], Any], Callable[[Any, str], Any]]:
+    if is_dataclass(hint):
+        plan = _plan(hint)
+        return lambda value, _label: _read(plan, value), lambda value, _label: _write(plan, value)
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return _enum_reader(hint), lambda value, _label: value.value
+
+    def checked(value: Any, label: str) -> Any:
+        check(value, label)
+        return value
+
+    return checked, checked
+
+
+def _enum_reader(kind: type[Enum]) -> Callable[[Any, str], Enum]:
+    known = {member.value: member for member in kind if member.value != 0}
+
+    def read(value: int, label: str) -> Enum:
+        if value not in known:
+            raise Refusal(ErrorId.ENUM_UNKNOWN, f"{label} is {value}")
+        return known[value]
+
+    return read
+
+
+def _read(plan: _Plan, message: Any) -> Any:
+    return plan.kind(*[_read_field(field, message) for field in plan.fields])
+
+
+def _read_field(field: _Field, message: Any) -> Any:
+    if field.repeated:
+        values = getattr(message, field.name)
+        field.check(values, f"count of {field.label}")
+        return tuple([field.to_document(value, field.label) for value in values])
+    if not message.HasField(field.name):
+        if field.optional:
+            return None
+        raise Refusal(ErrorId.FIELD_MISSING, field.label)
+    return field.to_document(getattr(message, field.name), field.label)
+
+
+def _write(plan: _Plan, document: Any) -> Message:
+    message = plan.message()
+    for field in plan.fields:
+        _write_field(field, message, getattr(document, field.name))
+    return message
+
+
+def _write_field(field: _Field, message: Any, value: Any) -> None:
+    if field.repeated:
+        field.check(value, f"count of {field.label}")
+        getattr(message, field.name).extend(field.to_wire(one, field.label) for one in value)
+    elif value is None and field.optional:
+        return
+    elif field.nested:
+        getattr(message, field.name).CopyFrom(field.to_wire(value, field.label))
+        getattr(message, field.name).SetInParent()
+    else:
+        setattr(message, field.name, field.to_wire(value, field.label))
