@@ -70,7 +70,7 @@ def verify_inclusion(
     siblings: Sequence[bytes],
     coinbase: bytes,
     coinbase_siblings: Sequence[bytes],
-    merkle_root: bytes,  # noqa: PLR0913 - a proof has these six parts
+    merkle_root: bytes,
 ) -> Transaction:
     """Return the transaction if it is at position `index` of the block with this Merkle root.
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import NewType, ParamSpec, TypeVar
 
-import wallycore  # type: ignore[import-untyped]
+import wallycore
 
 from signer_node.kernel.bitcoin.faults import (
     BitcoinFault,
