@@ -25,7 +25,7 @@ DEV := .venv/.installed
 SIGNER := .venv-signer/.installed
 NODE := tests/js_client/node_modules/.installed
 # What the signer's own environment tests, without custodyd.
-SIGNER_TESTS := conftest.py kernel signer vectors
+SIGNER_TESTS := __init__.py conftest.py kernel signer vectors
 
 .PHONY: help demo quorum test pytest test-signer lint bench tools proto proto-release lock format docs docs-check clean setup
 
@@ -118,7 +118,8 @@ missing-tools:
 js-client:
 	@if [ ! -e tests/js_client/package-lock.json ]; then exit 0; fi; \
 	if command -v npm > /dev/null; then $(MAKE) --no-print-directory $(NODE); \
-	else echo "NOT INSTALLED: npm. The test of the client in another language is skipped."; fi
+	else echo "NOT INSTALLED: npm. The test of the client in another language is skipped."; \
+		test -z "$(NO_SKIPS)"; fi
 
 $(NODE): tests/js_client/package-lock.json
 	@cd tests/js_client && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error

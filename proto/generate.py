@@ -55,9 +55,7 @@ def _protoc(target: Path, protos: list[Path], outputs: tuple[str, ...]) -> None:
         prefix = "quiet:" if output.startswith("mypy") else ""
         command.append(f"--{output}={prefix}{target}")
     command += [str(p.relative_to(SOURCES)) for p in protos]
-    subprocess.run(
-        command, check=True, cwd=SOURCES, env={"PATH": path}, timeout=COMPILE_TIMEOUT_S
-    )
+    subprocess.run(command, check=True, cwd=SOURCES, env={"PATH": path}, timeout=COMPILE_TIMEOUT_S)
 
 
 def _committed() -> dict[Path, bytes]:

@@ -1,0 +1,1 @@
+"""Tests, by claim: see docs/explanation/tests.md."""

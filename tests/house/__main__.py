@@ -1,0 +1,64 @@
+"""`python -m tests.house`: the house's own lint and its size report. Exits 1 on a finding."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Iterator
+
+from tests.house.rules import (
+    FOREIGN_PLACES,
+    PRODUCT,
+    SIGNER_LINES,
+    SIGNER_ROOMS,
+    SOURCE_RULES,
+    Finding,
+    names_say_something,
+    no_foreign_places,
+)
+from tests.house.sources import ROOT, code_lines, length, python_sources, tracked_files
+
+MEDIAN_FUNCTION_LINES = 12
+
+
+def main() -> int:
+    findings = sorted(all_findings())
+    for finding in findings:
+        print(finding)
+    signer_lines = report_sizes()
+    if signer_lines > SIGNER_LINES:
+        print(f"the signer's trusted rooms have outgrown {SIGNER_LINES} lines")
+    return 1 if findings or signer_lines > SIGNER_LINES else 0
+
+
+def all_findings() -> Iterator[Finding]:
+    for path in tracked_files():
+        yield from names_say_something(path)
+        try:
+            text = (ROOT / path).read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        if FOREIGN_PLACES.search(text):
+            yield from no_foreign_places(path, text)
+    for one in python_sources():
+        for rule in SOURCE_RULES:
+            yield from rule(one)
+
+
+def report_sizes() -> int:
+    """Prints what shows drift; returns the code lines of the signer's trusted rooms."""
+    sources = python_sources()
+    by_room = {room: sum(code_lines(s) for s in sources if s.is_in(room)) for room in SIGNER_ROOMS}
+    lengths = [length(f) for s in sources if s.is_in(*PRODUCT) for f in s.functions()]
+    median = statistics.median(lengths) if lengths else 0
+    rooms = ", ".join(f"{room.rpartition('/')[2]} {lines}" for room, lines in by_room.items())
+    total = sum(by_room.values())
+    print(
+        f"house: signer {total} of {SIGNER_LINES} code lines ({rooms}); functions: "
+        f"median {median:g} lines (goal {MEDIAN_FUNCTION_LINES}), longest {max(lengths, default=0)}"
+    )
+    return total
+
+
+if __name__ == "__main__":
+    sys.exit(main())
