@@ -1,0 +1,144 @@
+"""Hierarchical keys (BIP-32) and the multisig account path (BIP-48), by wallycore.
+
+Seeds are given by the caller; nothing here draws entropy. Secret keys stay in wallycore's capsules
+until a signature needs the scalar. Paths are tuples of integers, hardened steps carry bit 31; in
+text hardened steps are written with `h` and the apostrophe is read too.
+"""
+
+from collections.abc import Sequence
+
+from signer_node.kernel.bitcoin import wally
+from signer_node.kernel.bitcoin.faults import InvalidKey
+from signer_node.kernel.bitcoin.network import Network
+
+HARDENED = 1 << 31
+SEED_BYTES = 32
+FINGERPRINT_BYTES = 4
+MAX_DEPTH = 255
+_MAX_XPUB_LENGTH = 112
+_BIP48_PURPOSE = 48
+_BIP48_P2WSH = 2
+
+Path = tuple[int, ...]
+
+
+def parse_path(text: str) -> Path:
+    """Return the steps of a path like `m/48h/1h/0h/2h`; raises `InvalidKey`."""
+    first, *steps = text.split("/")
+    if first != "m" or len(steps) > MAX_DEPTH:
+        raise InvalidKey(f"a path begins with m and has at most {MAX_DEPTH} steps")
+    return tuple(map(_parse_step, steps))
+
+
+def _parse_step(text: str) -> int:
+    hardened = text[-1:] in ("h", "'")
+    digits = text[:-1] if hardened else text
+    shortest = digits.isascii() and digits.isdigit() and str(int(digits[:11])) == digits
+    if not shortest or int(digits) >= HARDENED:
+        raise InvalidKey(f"{text!r} is no step of a derivation path")
+    return int(digits) + (HARDENED if hardened else 0)
+
+
+def format_path(path: Sequence[int]) -> str:
+    """Return the steps as text without the leading `m`, like `48h/1h/0h/2h`."""
+    return "/".join(f"{step % HARDENED}h" if step >= HARDENED else str(step) for step in path)
+
+
+def multisig_account_path(network: Network) -> Path:
+    """Return m/48h/coinh/0h/2h, the account of P2WSH multisig (BIP-48)."""
+    steps = (_BIP48_PURPOSE, network.parameters.coin_type, 0, _BIP48_P2WSH)
+    return tuple(step + HARDENED for step in steps)
+
+
+class PublicBranch:
+    """A public extended key to derive children from, parsed once."""
+
+    __slots__ = ("_key", "depth", "child_number", "point")
+
+    def __init__(self, key: wally.ExtendedKey) -> None:
+        self._key = key
+        self.depth = wally.key_depth(key)
+        self.child_number = wally.key_child_number(key)
+        self.point = wally.public_key(key)
+
+    def branch(self, step: int) -> "PublicBranch":
+        """Return the child at an unhardened step, to derive further."""
+        return PublicBranch(wally.derive_public(self._key, (step,)))
+
+    def child_point(self, index: int) -> bytes:
+        """Return the compressed public key (33 bytes) of the child at an unhardened index."""
+        return wally.public_key(wally.derive_public(self._key, (index,)))
+
+
+def parse_xpub(xpub: str, network: Network) -> PublicBranch:
+    """Return the public key that an xpub (tpub) string of this network serialises.
+
+    Raises `InvalidKey` for a secret key, another network, or a string in another form than the one
+    that BIP-32 writes.
+    """
+    if len(xpub) > _MAX_XPUB_LENGTH or not xpub.isascii():
+        raise InvalidKey("no extended key in Base58Check (BIP-32)")
+    key = wally.key_from_base58(xpub)
+    if wally.key_version(key) != network.parameters.xpub_version:
+        raise InvalidKey("not an extended public key of this network")
+    if wally.key_to_base58(key, secret=False) != xpub:
+        raise InvalidKey("the extended key is not in its only form")
+    return PublicBranch(key)
+
+
+class SecretBranch:
+    """A secret extended key; it shows nothing of itself, and cannot be pickled."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: wally.ExtendedKey) -> None:
+        self._key = key
+
+    def __repr__(self) -> str:
+        return "SecretBranch(...)"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a secret key is not pickled")
+
+    def branch(self, path: Sequence[int]) -> "SecretBranch":
+        """Return the descendant at a path."""
+        return SecretBranch(wally.derive_secret(self._key, path)) if path else self
+
+    def xpub(self) -> str:
+        """Return the extended public key as text."""
+        return wally.key_to_base58(self._key, secret=False)
+
+    def xprv(self) -> str:
+        """Return the extended secret key as text."""
+        return wally.key_to_base58(self._key, secret=True)
+
+    def point(self) -> bytes:
+        """Return the compressed public key, 33 bytes."""
+        return wally.public_key(self._key)
+
+    def fingerprint(self) -> bytes:
+        """Return the key's fingerprint, four bytes."""
+        return wally.fingerprint(self._key)
+
+    def secret(self) -> bytes:
+        """Return the secret scalar, 32 bytes."""
+        return wally.secret_key(self._key)
+
+    def child_secret(self, index: int) -> bytes:
+        """Return the secret scalar (32 bytes) of the child at an index."""
+        return wally.secret_key(wally.derive_secret(self._key, (index,)))
+
+
+def master_from_seed(seed: bytes, network: Network) -> SecretBranch:
+    """Return the master key of a seed (BIP-32: 16 to 64 bytes; ours have 32)."""
+    return SecretBranch(wally.key_from_seed(seed, network.parameters.xprv_version))
+
+
+def parse_xprv(xprv: str, network: Network) -> SecretBranch:
+    """Return the secret key that an xprv (tprv) string of this network serialises."""
+    if len(xprv) > _MAX_XPUB_LENGTH or not xprv.isascii():
+        raise InvalidKey("no extended key in Base58Check (BIP-32)")
+    key = wally.key_from_base58(xprv)
+    if wally.key_version(key) != network.parameters.xprv_version:
+        raise InvalidKey("not an extended secret key of this network")
+    return SecretBranch(key)
