@@ -64,11 +64,6 @@ class AdminServiceStub:
                 request_serializer=custodyd_dot_rpc_dot_v1_dot_admin__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=custodyd_dot_rpc_dot_v1_dot_admin__pb2.Status.FromString,
                 _registered_method=True)
-        self.RenewCertificate = channel.unary_unary(
-                '/custodyd.rpc.v1.AdminService/RenewCertificate',
-                request_serializer=custodyd_dot_rpc_dot_v1_dot_admin__pb2.RenewCertificateRequest.SerializeToString,
-                response_deserializer=custodyd_dot_rpc_dot_v1_dot_admin__pb2.RenewCertificateResponse.FromString,
-                _registered_method=True)
         self.ReleaseHolds = channel.unary_unary(
                 '/custodyd.rpc.v1.AdminService/ReleaseHolds',
                 request_serializer=custodyd_dot_rpc_dot_v1_dot_admin__pb2.ReleaseHoldsRequest.SerializeToString,
@@ -117,13 +112,6 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def RenewCertificate(self, request, context):
-        """Signs a new transport certificate for the caller's own name and role.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
     def ReleaseHolds(self, request, context):
         """Lets withdrawals that an operator's rejection held go into a batch again.
         """
@@ -163,11 +151,6 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.GetStatus,
                     request_deserializer=custodyd_dot_rpc_dot_v1_dot_admin__pb2.GetStatusRequest.FromString,
                     response_serializer=custodyd_dot_rpc_dot_v1_dot_admin__pb2.Status.SerializeToString,
-            ),
-            'RenewCertificate': grpc.unary_unary_rpc_method_handler(
-                    servicer.RenewCertificate,
-                    request_deserializer=custodyd_dot_rpc_dot_v1_dot_admin__pb2.RenewCertificateRequest.FromString,
-                    response_serializer=custodyd_dot_rpc_dot_v1_dot_admin__pb2.RenewCertificateResponse.SerializeToString,
             ),
             'ReleaseHolds': grpc.unary_unary_rpc_method_handler(
                     servicer.ReleaseHolds,
@@ -337,33 +320,6 @@ class AdminService:
             '/custodyd.rpc.v1.AdminService/GetStatus',
             custodyd_dot_rpc_dot_v1_dot_admin__pb2.GetStatusRequest.SerializeToString,
             custodyd_dot_rpc_dot_v1_dot_admin__pb2.Status.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def RenewCertificate(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/custodyd.rpc.v1.AdminService/RenewCertificate',
-            custodyd_dot_rpc_dot_v1_dot_admin__pb2.RenewCertificateRequest.SerializeToString,
-            custodyd_dot_rpc_dot_v1_dot_admin__pb2.RenewCertificateResponse.FromString,
             options,
             channel_credentials,
             insecure,
