@@ -53,7 +53,7 @@ def multisig_account_path(network: Network) -> Path:
 class PublicBranch:
     """A public extended key to derive children from, parsed once."""
 
-    __slots__ = ("_key", "depth", "child_number", "point")
+    __slots__ = ("_key", "child_number", "depth", "point")
 
     def __init__(self, key: wally.ExtendedKey) -> None:
         self._key = key
