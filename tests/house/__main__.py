@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from tests.house.rules import (
     FOREIGN_PLACES,
+    FUNCTION_LINES,
     PRODUCT,
     SIGNER_LINES,
     SIGNER_ROOMS,
@@ -25,10 +26,8 @@ def main() -> int:
     findings = sorted(all_findings())
     for finding in findings:
         print(finding)
-    signer_lines = report_sizes()
-    if signer_lines > SIGNER_LINES:
-        print(f"the signer's trusted rooms have outgrown {SIGNER_LINES} lines")
-    return 1 if findings or signer_lines > SIGNER_LINES else 0
+    report_sizes()
+    return 1 if findings else 0
 
 
 def all_findings() -> Iterator[Finding]:
@@ -45,19 +44,20 @@ def all_findings() -> Iterator[Finding]:
             yield from rule(one)
 
 
-def report_sizes() -> int:
-    """Prints what shows drift; returns the code lines of the signer's trusted rooms."""
+def report_sizes() -> None:
+    """Prints what shows drift: targets, not limits."""
     sources = python_sources()
     by_room = {room: sum(code_lines(s) for s in sources if s.is_in(room)) for room in SIGNER_ROOMS}
     lengths = [length(f) for s in sources if s.is_in(*PRODUCT) for f in s.functions()]
-    median = statistics.median(lengths) if lengths else 0
     rooms = ", ".join(f"{room.rpartition('/')[2]} {lines}" for room, lines in by_room.items())
     total = sum(by_room.values())
+    past = f", {total - SIGNER_LINES} PAST THE TARGET" if total > SIGNER_LINES else ""
+    median = statistics.median(lengths or [0])
+    print(f"house: signer {total} code lines of {SIGNER_LINES}{past} ({rooms})")
     print(
-        f"house: signer {total} of {SIGNER_LINES} code lines ({rooms}); functions: "
-        f"median {median:g} lines (goal {MEDIAN_FUNCTION_LINES}), longest {max(lengths, default=0)}"
+        f"house: functions have {median:g} lines in the median (target {MEDIAN_FUNCTION_LINES}), "
+        f"the longest {max(lengths, default=0)} (limit {FUNCTION_LINES})"
     )
-    return total
 
 
 if __name__ == "__main__":

@@ -1,0 +1,34 @@
+"""Pages of docs/reference that are written from the code: the catalogues of errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from signer_node.kernel.errors import ErrorEntry, ErrorId
+
+HEAD = """# Errors
+
+Written by `make docs` from the catalogues in the code. Ids never change their meaning. *At fault*
+says who may be: the one who has to act. *Again* says whether the same thing may succeed later.
+*Exit* is the exit code of a command that ends with it (2 is a wrong command line).
+"""
+
+
+def errors_page() -> str:
+    rows = (_row(member.name, member.value) for member in ErrorId)
+    return "\n".join([HEAD, "## Signer node", "", *_table(rows), ""])
+
+
+def _row(name: str, entry: ErrorEntry) -> tuple[str, ...]:
+    again = "yes" if entry.retryable else "no"
+    fault = entry.fault.value
+    return (f"`{name}`", fault, entry.seen, entry.to_do, again, str(entry.exit_code.value))
+
+
+def _table(rows: Iterable[tuple[str, ...]]) -> list[str]:
+    head = ("id", "at fault", "seen", "what to do", "again", "exit")
+    lines = [head, ("---",) * len(head), *rows]
+    return ["| " + " | ".join(line) + " |" for line in lines]
+
+
+PAGES: Mapping[str, Callable[[], str]] = {"docs/reference/errors.md": errors_page}
