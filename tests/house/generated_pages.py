@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from custodyd.errors import ErrorId as CoordinatorErrorId
 from signer_node.kernel.errors import ErrorEntry, ErrorId
 
 HEAD = """# Errors
@@ -15,8 +16,10 @@ says who may be: the one who has to act. *Again* says whether the same thing may
 
 
 def errors_page() -> str:
-    rows = (_row(member.name, member.value) for member in ErrorId)
-    return "\n".join([HEAD, "## Signer node", "", *_table(rows), ""])
+    signer = [_row(member.name, member.value) for member in ErrorId]
+    coordinator = [_row(member.name, member.value) for member in CoordinatorErrorId]
+    lines = [HEAD, "## Coordinator", "", *_table(coordinator), ""]
+    return "\n".join([*lines, "## Signer node", "", *_table(signer), ""])
 
 
 def _row(name: str, entry: ErrorEntry) -> tuple[str, ...]:
