@@ -159,6 +159,10 @@ class VaultKind(Protocol):
     def input_weight(self) -> int:
         """The largest weight that one signed input adds to a transaction, witness included."""
 
+    @property
+    def sighash_types(self) -> frozenset[int]:
+        """What an input's sighash field may say in a PSBT of this vault (0: left out)."""
+
     def script(self, chain: int, index: int) -> bytes:
         """Return the scriptPubKey; raises `InvalidVault` outside the two chains."""
 

@@ -50,6 +50,7 @@ from signer_node.kernel.vault.interface import (
 )
 
 SIGHASH_SUFFIX = bytes((SighashType.ALL,))
+_SIGHASH_TYPES = frozenset({int(SighashType.ALL)})
 MAX_SHARE_BYTES = 73
 """A low-S DER signature has at most 71 bytes and the sighash type 1; one is spare."""
 _OP_1_MINUS_ONE = 0x50
@@ -118,6 +119,11 @@ class WshSortedMulti:
         signatures = self._description.threshold * (1 + _LONGEST_SIGNATURE_BYTES)
         script = len(compact_size(script_bytes)) + script_bytes
         return _INPUT_BYTES_WITHOUT_WITNESS * _WITNESS_SCALE + 2 + signatures + script
+
+    @property
+    def sighash_types(self) -> frozenset[int]:
+        """ALL, said aloud in each input."""
+        return _SIGHASH_TYPES
 
     # --- scripts ---
 
