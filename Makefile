@@ -67,15 +67,17 @@ endef
 export SIGNER_IS_ALONE
 
 lint: $(DEV) ## ruff, mypy, borders between rooms, house rules, protos, generated code, documents
-	@.venv/bin/ruff check --quiet
-	@.venv/bin/ruff format --check --quiet
-	@.venv/bin/mypy
-	@.venv/bin/lint-imports
-	@$(PY) -m tests.house
-	@cd proto && ../.venv/bin/buf lint
-	@cd proto && ../.venv/bin/buf breaking --against released.binpb
-	@$(PY) proto/generate.py --check
-	@$(MAKE) --no-print-directory docs-check
+	@failed=""; run() { "$$@" || failed="$$failed [$$*]"; }; \
+	run .venv/bin/ruff check --quiet; \
+	run .venv/bin/ruff format --check --quiet; \
+	run .venv/bin/mypy; \
+	run .venv/bin/lint-imports --no-logo; \
+	run $(PY) -m tests.house; \
+	run .venv/bin/buf lint proto; \
+	run .venv/bin/buf breaking proto --against proto/released.binpb; \
+	run $(PY) proto/generate.py --check; \
+	run $(PY) -m tests.house.documents; \
+	test -z "$$failed" || { echo "lint failed:$$failed"; exit 1; }
 
 bench: $(DEV) ## measures ourselves beside a baseline, in one run; writes build/bench.json
 	@$(PY) -m tests.bench
