@@ -87,9 +87,7 @@ class ErrorId(Enum):
     # envelopes
     ENVELOPE_SIGNATURE_INVALID = _by_peer("an envelope's signature does not verify", _REPORT)
     ENVELOPE_SENDER_UNKNOWN = _by_peer("an envelope's sender is not in the genesis", _REPORT)
-    ENVELOPE_SENDER_UNENTITLED = _by_peer(
-        "this sender may not send this type of payload", _REPORT
-    )
+    ENVELOPE_SENDER_UNENTITLED = _by_peer("this sender may not send this type of payload", _REPORT)
     ENVELOPE_OTHER_RECIPIENT = _by_peer("an envelope is addressed to someone else", _REPORT)
     ENVELOPE_OTHER_GENESIS = _by_peer("an envelope belongs to another quorum", _REPORT)
     ENVELOPE_EXPIRED = _by_peer("an envelope's expiry has passed", "send it again, newly dated")
@@ -172,9 +170,7 @@ class ErrorId(Enum):
     MANIFEST_EXPIRED = _by_coordinator(
         "a manifest has expired", "the coordinator must propose it again"
     )
-    MANIFEST_NOT_YET_VALID = _by_coordinator(
-        "a manifest is not valid yet", "wait", retryable=True
-    )
+    MANIFEST_NOT_YET_VALID = _by_coordinator("a manifest is not valid yet", "wait", retryable=True)
     MANIFEST_LIFETIME_TOO_LONG = _by_coordinator(
         "a manifest lives longer than the policy allows", _REBUILD
     )
@@ -192,9 +188,7 @@ class ErrorId(Enum):
     MANIFEST_LOCKTIME_FORBIDDEN = _by_coordinator(
         "the transaction's locktime is a time or beyond the verified tip", _REBUILD
     )
-    MANIFEST_SEQUENCE_FORBIDDEN = _by_coordinator(
-        "an input's sequence is not 0xfffffffd", _REBUILD
-    )
+    MANIFEST_SEQUENCE_FORBIDDEN = _by_coordinator("an input's sequence is not 0xfffffffd", _REBUILD)
     MANIFEST_WEIGHT_EXCEEDED = _by_coordinator("the transaction is too heavy to relay", _REBUILD)
     MANIFEST_OUTPUT_UNREQUESTED = _by_coordinator(
         "an output is neither a requested payout nor declared change", _REPORT
@@ -338,13 +332,16 @@ class ErrorId(Enum):
         retryable=True,
     )
     COORDINATOR_UNREACHABLE = _local(
-        "the coordinator does not answer", "look at network and address",
-        ExitCode.UNAVAILABLE, retryable=True,
+        "the coordinator does not answer",
+        "look at network and address",
+        ExitCode.UNAVAILABLE,
+        retryable=True,
     )
     DAEMON_UNREACHABLE = _local(
         "the signer node's daemon does not answer on its socket",
         "start it with `signer-node run`",
-        ExitCode.UNAVAILABLE, retryable=True,
+        ExitCode.UNAVAILABLE,
+        retryable=True,
     )
     DAEMON_RUNNING = _local(
         "another process holds this data folder", "stop it first", ExitCode.STORAGE
@@ -362,7 +359,8 @@ class ErrorId(Enum):
         "the data folder holds no node", "run `signer-node init` first", ExitCode.CONFIGURATION
     )
     ENROLMENT_REFUSED = _local(
-        "the coordinator refused the enrolment", "get a new token for this slot",
+        "the coordinator refused the enrolment",
+        "get a new token for this slot",
         ExitCode.REFUSED,
     )
     SUBJECT_NOT_FOUND = _by_operator(
@@ -370,7 +368,7 @@ class ErrorId(Enum):
     )
 
 
-class Refusal(Exception):  # noqa: N818 - the protocol's word
+class Refusal(Exception):
     """A typed refusal: an id of the catalogue and what exactly was seen."""
 
     def __init__(self, error: ErrorId, detail: str = "") -> None:

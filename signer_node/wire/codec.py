@@ -126,9 +126,13 @@ def _same(value: Any, _label: str) -> Any:
     return value
 
 
+def _plan(kind: type[Any]) -> _Plan:
+    return _made_plan(kind)
+
+
 @cache
-def _plan(kind: Any) -> _Plan:
-    if not is_dataclass(kind):
+def _made_plan(kind: Any) -> _Plan:
+    if not isinstance(kind, type) or not is_dataclass(kind):
         raise TypeError(f"{kind} is no document")
     hints = get_type_hints(kind, include_extras=True)
     return _Plan(
@@ -210,7 +214,7 @@ def _converters(
     hint: Any, check: Callable[[Any, str], None]
 ) -> tuple[Callable[[Any, str], Any], Callable[[Any, str], Any]]:
     if is_dataclass(hint):
-        plan = _plan(hint)
+        plan = _made_plan(hint)
         return lambda value, _label: _read(plan, value), lambda value, _label: _write(plan, value)
     if isinstance(hint, type) and issubclass(hint, Enum):
         return _enum_reader(hint), lambda value, _label: value.value

@@ -69,5 +69,3 @@ def open_countersigned(raw: bytes) -> tuple[bytes, tuple[KeySignature, ...]]:
         decode(KeySignature, one.SerializeToString(deterministic=True))
         for one in message.signatures
     )
-
-

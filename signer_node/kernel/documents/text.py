@@ -12,8 +12,7 @@ from signer_node.kernel.errors import ErrorId, Refusal
 
 _CONTROL: Final = frozenset(chr(code) for code in (*range(0x20), *range(0x7F, 0xA0)))
 _BIDI: Final = frozenset(
-    chr(code)
-    for code in (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+    chr(code) for code in (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 )
 _SEPARATORS: Final = frozenset("\u2028\u2029")
 FORBIDDEN: Final = _CONTROL | _BIDI | _SEPARATORS

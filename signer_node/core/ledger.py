@@ -1,0 +1,132 @@
+"""What the core may ask of the node: its journal's projections, its secrets, who it is.
+
+`Ledger` is read-only. Its answers are projections of the journal, so they can be dropped and
+replayed; only a committed `Step` changes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from signer_node.kernel.bitcoin.headers import HeaderSource
+from signer_node.kernel.bitcoin.network import Network
+from signer_node.kernel.documents.genesis import Genesis
+from signer_node.kernel.documents.signed import Body
+from signer_node.kernel.documents.vault import Cosigner, VaultCertificate, VaultProposal
+from signer_node.kernel.rules.facts import OwnOutput, PaidManifest
+from signer_node.kernel.vault.interface import SigningSession
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestEntry:
+    """A manifest that this node checked: the proposal's bytes and where it stands here.
+
+    `rejected` tells that an operator of this node rejected it.
+    """
+
+    digest: bytes
+    proposal: bytes
+    journaled_at_s: int
+    rejected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CommitmentEntry:
+    """This node's commitments for a manifest and round; `released` is the package answered."""
+
+    boot: bytes
+    commitments: tuple[bytes, ...]
+    released: bytes | None
+    share_set: bytes | None
+
+
+class Ledger(Protocol):
+    """Projections of the journal."""
+
+    def genesis(self) -> Body[Genesis] | None:
+        """The confirmed genesis."""
+
+    def certificate(self, digest: bytes) -> Body[VaultCertificate] | None:
+        """A vault certificate signed by all, by its digest."""
+
+    def certificate_of(self, vault: str, epoch: int) -> Body[VaultCertificate] | None:
+        """The certificate of a vault and epoch, signed here at least."""
+
+    def cosigner_key(self, vault: str, epoch: int) -> bytes | None:
+        """The Signed CosignerKey that this node gave for a vault and epoch."""
+
+    def vault_count(self) -> int:
+        """How many vaults this node gave a key for."""
+
+    def headers(self) -> HeaderSource:
+        """The verified header chain."""
+
+    def request_digests(self, withdrawal_ids: Sequence[str]) -> dict[str, bytes]:
+        """Digest of the request first seen with each of these ids, where one was."""
+
+    def released_for(self, withdrawal_ids: Sequence[str]) -> tuple[PaidManifest, ...]:
+        """Every manifest for which this node released a share that pays one of these ids."""
+
+    def own_outputs(self, txids: Sequence[bytes]) -> tuple[OwnOutput, ...]:
+        """Change outputs of manifests checked here, by the transaction's id."""
+
+    def highest_change_index(self, certificate: bytes) -> int:
+        """Highest change index in any manifest read for this vault; -1 for none."""
+
+    def change_indices_used(self, certificate: bytes, indices: Sequence[int]) -> dict[int, bytes]:
+        """Which of these change indices a manifest used: index -> digest of the first one."""
+
+    def manifest(self, digest: bytes) -> ManifestEntry | None:
+        """A manifest checked here."""
+
+    def decisions(self, manifest: bytes) -> tuple[bytes, ...]:
+        """The Signed approvals and rejections journaled here over a manifest, oldest first."""
+
+    def open_manifests(self, now_s: int) -> int:
+        """How many checked manifests have not expired."""
+
+    def commitment(self, manifest: bytes, round_number: int) -> CommitmentEntry | None:
+        """What this node committed to in a round."""
+
+    def refused_before(self, subject: bytes, error: str) -> bool:
+        """Whether this refusal of this subject is already journaled."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionKey:
+    """Names one signing session of this node: which vault, manifest and round."""
+
+    genesis: bytes
+    certificate: VaultCertificate
+    network: Network
+    manifest: bytes
+    round: int
+
+
+class Secrets(Protocol):
+    """The node's keys as capabilities; no secret comes out. Entropy is drawn behind it."""
+
+    def sign_identity(self, digest: bytes) -> bytes:
+        """BIP-340 signature by the identity key."""
+
+    def make_cosigner(self, proposal: VaultProposal, node: str, network: Network) -> Cosigner:
+        """This node's key for a vault and epoch with its proof; the same again for the same."""
+
+    def commit(self, session: SessionKey, input_count: int) -> tuple[bytes, ...]:
+        """Commitments for a session; the nonces stay in memory until used once or replaced."""
+
+    def sign(self, key: SessionKey, session: SigningSession) -> tuple[bytes, ...]:
+        """One share for each input, from the nonces committed to; they are gone afterwards."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A running node as the core sees it. `boot` is the random id of this start, 16 bytes."""
+
+    identity_key: bytes
+    host_key: bytes
+    boot: bytes
+    ledger: Ledger
+    secrets: Secrets

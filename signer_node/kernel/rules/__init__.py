@@ -1,0 +1,1 @@
+"""The rules by which a signer judges alone: pure functions over frozen facts (PROTOCOL.md)."""
