@@ -79,6 +79,10 @@ class StageSettings:
     envelope_lifetime_s: int = 86_400
 
 
+def _nothing(_transition: str) -> None:
+    return
+
+
 @dataclass(frozen=True, slots=True)
 class StageContext:
     """Everything that a reconciler may use beside the store."""
@@ -90,6 +94,8 @@ class StageContext:
     seal: Seal
     lease: Lease | None = None
     settings: StageSettings = field(default_factory=StageSettings)
+    # Told the name of each transition once it is durable; tests kill the process there.
+    committed: Callable[[str], None] = _nothing
 
     def fence(self, connection: Connection) -> None:
         """To be called in every transaction of a reconciler: LEASE_LOST stops a replica."""
