@@ -15,7 +15,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
-from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -122,18 +121,17 @@ def _nothing(_value: Any, _label: str) -> None:
     return
 
 
-def _same(value: Any, _label: str) -> Any:
-    return value
+_PLANS: Final[dict[Any, _Plan]] = {}
 
 
-def _plan(kind: type[Any]) -> _Plan:
-    return _made_plan(kind)
+def _plan(kind: Any) -> _Plan:
+    plan = _PLANS.get(kind)
+    if plan is None:
+        plan = _PLANS[kind] = _make_plan(kind)
+    return plan
 
 
-@cache
-def _made_plan(kind: Any) -> _Plan:
-    if not isinstance(kind, type) or not is_dataclass(kind):
-        raise TypeError(f"{kind} is no document")
+def _make_plan(kind: Any) -> _Plan:
     hints = get_type_hints(kind, include_extras=True)
     return _Plan(
         kind,
@@ -214,7 +212,7 @@ def _converters(
     hint: Any, check: Callable[[Any, str], None]
 ) -> tuple[Callable[[Any, str], Any], Callable[[Any, str], Any]]:
     if is_dataclass(hint):
-        plan = _made_plan(hint)
+        plan = _plan(hint)
         return lambda value, _label: _read(plan, value), lambda value, _label: _write(plan, value)
     if isinstance(hint, type) and issubclass(hint, Enum):
         return _enum_reader(hint), lambda value, _label: value.value

@@ -217,7 +217,7 @@ def _check_shape(manifest: Manifest, vault: CertifiedVault, facts: ManifestFacts
                 ErrorId.MANIFEST_SEQUENCE_FORBIDDEN, f"input {number}: {txin.sequence:#010x}"
             )
     for number, fields in enumerate(psbt.inputs):
-        if fields.sighash != vault.kind.sighash_type:
+        if fields.sighash not in vault.kind.sighash_types:
             raise Refusal(ErrorId.MANIFEST_SIGHASH_FORBIDDEN, f"input {number}: {fields.sighash}")
     return psbt
 

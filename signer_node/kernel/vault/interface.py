@@ -156,10 +156,6 @@ class VaultKind(Protocol):
         """The descriptor with checksum, for other wallets."""
 
     @property
-    def sighash_type(self) -> int:
-        """The one sighash type that this vault signs, as a PSBT states it (0: field absent)."""
-
-    @property
     def input_weight(self) -> int:
         """The largest weight that one signed input adds to a transaction, witness included."""
 

@@ -112,11 +112,6 @@ class WshSortedMulti:
         return self._description.descriptor
 
     @property
-    def sighash_type(self) -> int:
-        """SIGHASH_ALL."""
-        return int(SighashType.ALL)
-
-    @property
     def input_weight(self) -> int:
         """The largest weight of one signed input: signatures of 72 bytes with sighash type."""
         cosigners = len(self._description.cosigners)
