@@ -197,6 +197,89 @@ class ErrorId(Enum):
     SHUTTING_DOWN = _local(
         "the server is stopping", "connect again", ExitCode.UNAVAILABLE, retryable=True
     )
+    # the exchange's side (custodyd.client)
+    CLIENT_NOT_INITIALISED = _local(
+        "the folder holds no request key",
+        "run `custodyd backend init` first",
+        ExitCode.CONFIGURATION,
+    )
+    CLIENT_ALREADY_INITIALISED = _local(
+        "the folder already holds a client's key", "choose another folder", ExitCode.CONFIGURATION
+    )
+    CLIENT_NOT_ENROLLED = _local(
+        "the folder holds no transport certificate",
+        "get a token by `custodyd token create`, then enrol with it",
+        ExitCode.CONFIGURATION,
+    )
+    TOKEN_MALFORMED = _local(
+        "this is no enrolment token", "copy the token again, whole", ExitCode.USAGE
+    )
+    AUTHORITY_DIFFERS = _local(
+        "the server's certificate authority is not the one that the token names",
+        "do not enrol; find out who answers at that address",
+        ExitCode.REFUSED,
+    )
+    GENESIS_NOT_PINNED = _local(
+        "nobody has confirmed the genesis words here yet",
+        "compare the 24 words out of band, then run `custodyd backend genesis confirm`",
+        ExitCode.CONFIGURATION,
+    )
+    GENESIS_DIFFERS = _local(
+        "the coordinator shows another genesis than the one confirmed here",
+        "stop; find out who changed the coordinator",
+        ExitCode.REFUSED,
+    )
+    KEY_NOT_IN_GENESIS = _local(
+        "the genesis does not name this request key", "write a new genesis", ExitCode.REFUSED
+    )
+    VAULT_NOT_PINNED = _local(
+        "no certificate of this vault was verified here yet",
+        "wait until the vault is certified, then ask again",
+        ExitCode.REFUSED,
+        retryable=True,
+    )
+    VAULT_PINNED_OTHERWISE = _local(
+        "the coordinator shows another certificate than the one pinned here",
+        "stop; find out who changed the coordinator",
+        ExitCode.REFUSED,
+    )
+    INDEX_EXHAUSTED = _local(
+        "every deposit index of the vault was handed out", "make a new vault", ExitCode.FAILED
+    )
+    LEDGER_NEWER = _local(
+        "the ledger was written by a newer version", "use that version", ExitCode.STORAGE
+    )
+    OPEN_REQUESTS_EXHAUSTED = _local(
+        "more requests are open than the ledger holds",
+        "wait until some are final",
+        ExitCode.REFUSED,
+        retryable=True,
+    )
+    CHAIN_INVALID = _local(
+        "the chain node's headers break the rules of the chain",
+        "look at the chain node",
+        ExitCode.REFUSED,
+    )
+    DEPOSIT_UNPROVEN = _local(
+        "what was called a deposit is not proved by the verified chain",
+        "do not credit; look at coordinator and chain node",
+        ExitCode.REFUSED,
+    )
+    PAYMENT_UNPROVEN = _local(
+        "what was called a payment is not proved by the verified chain",
+        "do not close; look at coordinator and chain node",
+        ExitCode.REFUSED,
+    )
+    MANIFEST_NOT_OURS = _by_peer(
+        "a manifest pays what this ledger did not ask for, or elsewhere",
+        "nothing was confirmed; keep the manifest and look at the coordinator",
+    )
+    PAYMENTS_FILE_INVALID = _by_caller(
+        "the file of payments has lines that cannot be paid",
+        "mend the lines named; nothing was submitted",
+    )
+
+    # defects
     INTERNAL = _local("a defect", "keep the log and report it", ExitCode.FAILED)
 
 

@@ -123,16 +123,17 @@ class CheckedRequest:
     address: str
 
 
-def check_request(
-    received: Received[Request], genesis: Body[Genesis], now_s: int
-) -> CheckedRequest:
-    """Raise Refusal or CustodydError unless the request is payable under this genesis now."""
+def check_request(received: Received[Request], genesis: Body[Genesis]) -> CheckedRequest:
+    """Raise Refusal unless the request is payable under this genesis, at some time.
+
+    `check_validity` adds whether that time is now: a call that is repeated later must find the
+    answer that it had, so time is asked only of a request that is new.
+    """
     request = received.document
     _check_key(received, genesis.document)
     authentic = authenticate(received, SignerErrorId.REQUEST_SIGNATURE_INVALID)
     if request.genesis != genesis.digest:
         raise Refusal(SignerErrorId.REQUEST_OTHER_GENESIS, request.genesis.hex())
-    _check_validity(request, now_s)
     address = _check_destination(request, genesis.document)
     return CheckedRequest(authentic, address)
 
@@ -153,7 +154,8 @@ def _check_key(received: Received[Request], genesis: Genesis) -> None:
         raise Refusal(SignerErrorId.REQUEST_INITIATOR_UNKNOWN, request.initiator)
 
 
-def _check_validity(request: Request, now_s: int) -> None:
+def check_validity(request: Request, now_s: int) -> None:
+    """Raise Refusal or CustodydError unless the request is valid now and for no unreasonable time."""
     if request.valid_until_s < now_s + MIN_REMAINING_S:
         raise Refusal(SignerErrorId.REQUEST_EXPIRED, f"valid until {request.valid_until_s}")
     if request.issued_at_s > now_s + MAX_CLOCK_SKEW_S:

@@ -39,3 +39,14 @@ WITHDRAWALS = Table(
     Index(None, "state", "number"),
     Index(None, "batch_id"),
 )
+
+# A withdrawal id that came again with another body: refused, and kept as evidence.
+WITHDRAWAL_CONFLICTS = Table(
+    "withdrawal_conflicts",
+    METADATA,
+    Column("request_digest", LargeBinary(32), primary_key=True),
+    Column("external_id", String(64), nullable=False),
+    Column("signed_request", LargeBinary, nullable=False),
+    Column("seen_at_s", BigInteger, nullable=False),
+    Index(None, "external_id"),
+)
