@@ -1,30 +1,24 @@
-"""What the stages ask of a node of the chain: a protocol, so that they know no transport.
+"""What the stages ask of a chain node, in bytes and satoshi, over Bitcoin Core's documented RPC.
 
-`chain.rpc` answers it from Bitcoin Core's JSON-RPC. Hashes and txids are bytes in internal order.
-An answer that does not come raises `ChainUnavailable`: nothing is known then, and whoever asked
-asks again later. A transaction that the node refuses raises `TransactionRefused`.
+Hashes and txids are in internal order here, reversed hex only in the calls. An answer that does not
+come raises CHAIN_UNREACHABLE, one that the documentation does not allow CHAIN_REFUSED: then nothing
+is known, and whoever asked asks again later. What the node does not have is None.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from decimal import ROUND_CEILING, Decimal
+from typing import Any, Final
 
+from custodyd.errors import CustodydError, ErrorId
+from custodyd.store.context import ChainNode
+from signer_node.kernel.bitcoin.faults import BitcoinFault
+from signer_node.kernel.bitcoin.transaction import txid_from_hex, txid_to_hex
 
-class ChainUnavailable(Exception):
-    """The node did not answer, or not with what its documentation says. Retry later."""
-
-
-class TransactionRefused(Exception):
-    """The node will not take a transaction into its mempool.
-
-    `code` is the RPC's number, the message what the node said. Refused is not the same as
-    unconfirmed: it may be in a block already.
-    """
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+_VBYTES_PER_KVB: Final = 1_000
+_SATOSHI_PER_BITCOIN: Final = 100_000_000
+_VERBOSITY_RAW: Final = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,29 +29,99 @@ class ChainTip:
     hash: bytes
 
 
-class ChainSource(Protocol):
-    """A node of the chain, as the coordinator uses it."""
+def tip(node: ChainNode) -> ChainTip:
+    """The best chain's last block (getblockchaininfo)."""
+    answer = node.call("getblockchaininfo")
+    try:
+        return ChainTip(int(answer["blocks"]), _hash(answer["bestblockhash"]))
+    except (KeyError, TypeError, ValueError) as bad:
+        raise _strange("getblockchaininfo") from bad
 
-    def tip(self) -> ChainTip:
-        """The best chain's last block (getblockchaininfo)."""
 
-    def block_hash(self, height: int) -> bytes | None:
-        """The best chain's block at a height, or None above the tip (getblockhash)."""
+def block_hash(node: ChainNode, height: int) -> bytes | None:
+    """The best chain's block at a height, or None above the tip (getblockhash)."""
+    try:
+        return _hash(node.call("getblockhash", height))
+    except CustodydError as refused:
+        _only_refusals(refused)
+        return None
 
-    def block(self, block_hash: bytes) -> bytes:
-        """A whole block as on the wire (getblock, verbosity 0)."""
 
-    def fee_rate_sat_vb(self, target_blocks: int) -> int | None:
-        """Fee rate for a target, rounded up; None without an estimate (estimatesmartfee)."""
+def block(node: ChainNode, wanted: bytes) -> bytes:
+    """A whole block as on the wire (getblock, verbosity 0)."""
+    return _bytes(node.call("getblock", txid_to_hex(wanted), _VERBOSITY_RAW), "getblock")
 
-    def broadcast(self, raw: bytes) -> None:
-        """Give a signed transaction to the node (sendrawtransaction); may raise both errors."""
 
-    def in_mempool(self, txid: bytes) -> bool:
-        """Whether the node's mempool holds a transaction (getmempoolentry)."""
+def fee_rate_sat_vb(node: ChainNode, target_blocks: int) -> int | None:
+    """Fee rate for a target, rounded up; None without an estimate (estimatesmartfee)."""
+    answer = node.call("estimatesmartfee", target_blocks)
+    if not isinstance(answer, dict) or "feerate" not in answer:
+        return None
+    try:
+        btc_kvb = Decimal(str(answer["feerate"]))
+    except ArithmeticError as bad:
+        raise _strange("estimatesmartfee") from bad
+    if not btc_kvb.is_finite() or btc_kvb <= 0:
+        return None
+    exact = btc_kvb * _SATOSHI_PER_BITCOIN / _VBYTES_PER_KVB
+    return int(exact.to_integral_value(ROUND_CEILING))
 
-    def mempool_txids(self) -> tuple[bytes, ...]:
-        """All txids of the node's mempool (getrawmempool)."""
 
-    def transaction(self, txid: bytes, block_hash: bytes | None) -> bytes | None:
-        """A transaction of the mempool, or of the block given; None where there is none."""
+def broadcast(node: ChainNode, raw: bytes) -> None:
+    """Give a signed transaction to the node (sendrawtransaction); raises as `call` does."""
+    node.call("sendrawtransaction", raw.hex())
+
+
+def in_mempool(node: ChainNode, txid: bytes) -> bool:
+    """Whether the node's mempool holds a transaction (getmempoolentry)."""
+    try:
+        return node.call("getmempoolentry", txid_to_hex(txid)) is not None
+    except CustodydError as refused:
+        _only_refusals(refused)
+        return False
+
+
+def mempool_txids(node: ChainNode) -> tuple[bytes, ...]:
+    """All txids of the node's mempool (getrawmempool)."""
+    answer = node.call("getrawmempool")
+    if not isinstance(answer, list):
+        raise _strange("getrawmempool")
+    return tuple(_hash(one) for one in answer)
+
+
+def transaction(node: ChainNode, txid: bytes, in_block: bytes | None) -> bytes | None:
+    """A transaction of the mempool, or of the block given; None where there is none.
+
+    getrawtransaction with a block hash needs no transaction index.
+    """
+    where = () if in_block is None else (txid_to_hex(in_block),)
+    try:
+        answer = node.call("getrawtransaction", txid_to_hex(txid), False, *where)
+    except CustodydError as refused:
+        _only_refusals(refused)
+        return None
+    return _bytes(answer, "getrawtransaction")
+
+
+def _only_refusals(error: CustodydError) -> None:
+    """Go on only if the node answered (with an error); else nothing is known: raise."""
+    if error.error is not ErrorId.CHAIN_REFUSED:
+        raise error
+
+
+def _hash(text: Any) -> bytes:
+    try:
+        return txid_from_hex(text)
+    except (BitcoinFault, TypeError) as bad:
+        raise _strange("a hash") from bad
+
+
+def _bytes(text: Any, method: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except (ValueError, TypeError) as bad:
+        raise _strange(method) from bad
+
+
+def _strange(method: str) -> CustodydError:
+    return CustodydError(ErrorId.CHAIN_REFUSED, f"{method} answered what is not documented")
