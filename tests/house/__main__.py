@@ -6,6 +6,7 @@ import statistics
 import sys
 from collections.abc import Iterator
 
+from tests.house.dependencies import undeclared_imports, unused_dependencies
 from tests.house.rules import (
     FOREIGN_PLACES,
     FUNCTION_LINES,
@@ -42,6 +43,8 @@ def all_findings() -> Iterator[Finding]:
     for one in python_sources():
         for rule in SOURCE_RULES:
             yield from rule(one)
+    yield from undeclared_imports()
+    yield from unused_dependencies()
 
 
 def report_sizes() -> None:

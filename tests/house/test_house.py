@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.house.__main__ import all_findings
+from tests.house.dependencies import undeclared
 from tests.house.rules import (
     SOURCE_RULES,
     configuration_is_read_at_the_door,
@@ -88,3 +89,9 @@ def test_docstrings_and_comments_are_not_code_lines() -> None:
     text = '"""Says.\n\nMore."""\n# why\n\nx = (\n    1\n)\n\n\n'
     text += 'def f():\n    """Doc."""\n    return 1\n'
     assert code_lines(source("x.py", text)) == 5
+
+
+def test_an_import_that_is_not_declared_is_found() -> None:
+    text = "import os\nimport sqlalchemy.orm\nfrom coincurve import PublicKey"
+    findings = undeclared(source("custodyd/client/x.py", text), {"coincurve"})
+    assert [finding.line for finding in findings] == [2]
