@@ -15,7 +15,9 @@ HARDENED = 1 << 31
 SEED_BYTES = 32
 FINGERPRINT_BYTES = 4
 MAX_DEPTH = 255
-_MAX_XPUB_LENGTH = 112
+_MAX_KEY_LENGTH = 112
+_PARENT_AND_NUMBER = slice(5, 13)
+"""Where parent fingerprint and child number stand in a serialised key (BIP-32)."""
 _BIP48_PURPOSE = 48
 _BIP48_P2WSH = 2
 
@@ -50,6 +52,17 @@ def multisig_account_path(network: Network) -> Path:
     return tuple(step + HARDENED for step in steps)
 
 
+def _parse_extended(text: str) -> wally.ExtendedKey:
+    """Parse an xpub or xprv; wallycore lets a master key have a parent, BIP-32 does not."""
+    if len(text) > _MAX_KEY_LENGTH or not text.isascii():
+        raise InvalidKey("no extended key in Base58Check (BIP-32)")
+    key = wally.key_from_base58(text)
+    is_master = wally.key_depth(key) == 0
+    if is_master and wally.base58check_decode(text)[_PARENT_AND_NUMBER] != bytes(8):
+        raise InvalidKey("a key of depth 0 has neither a parent nor a number (BIP-32)")
+    return key
+
+
 class PublicBranch:
     """A public extended key to derive children from, parsed once."""
 
@@ -76,9 +89,7 @@ def parse_xpub(xpub: str, network: Network) -> PublicBranch:
     Raises `InvalidKey` for a secret key, another network, or a string in another form than the one
     that BIP-32 writes.
     """
-    if len(xpub) > _MAX_XPUB_LENGTH or not xpub.isascii():
-        raise InvalidKey("no extended key in Base58Check (BIP-32)")
-    key = wally.key_from_base58(xpub)
+    key = _parse_extended(xpub)
     if wally.key_version(key) != network.parameters.xpub_version:
         raise InvalidKey("not an extended public key of this network")
     if wally.key_to_base58(key, secret=False) != xpub:
@@ -136,9 +147,7 @@ def master_from_seed(seed: bytes, network: Network) -> SecretBranch:
 
 def parse_xprv(xprv: str, network: Network) -> SecretBranch:
     """Return the secret key that an xprv (tprv) string of this network serialises."""
-    if len(xprv) > _MAX_XPUB_LENGTH or not xprv.isascii():
-        raise InvalidKey("no extended key in Base58Check (BIP-32)")
-    key = wally.key_from_base58(xprv)
+    key = _parse_extended(xprv)
     if wally.key_version(key) != network.parameters.xprv_version:
         raise InvalidKey("not an extended secret key of this network")
     return SecretBranch(key)
