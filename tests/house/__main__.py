@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 
 from tests.house.dependencies import undeclared_imports, unused_dependencies
+from tests.house.layers import optional_rooms_do_not_exist
 from tests.house.rules import (
     FOREIGN_PLACES,
     FUNCTION_LINES,
@@ -43,6 +44,7 @@ def all_findings() -> Iterator[Finding]:
     for one in python_sources():
         for rule in SOURCE_RULES:
             yield from rule(one)
+    yield from optional_rooms_do_not_exist()
     yield from undeclared_imports()
     yield from unused_dependencies()
 

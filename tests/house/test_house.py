@@ -8,6 +8,7 @@ import pytest
 
 from tests.house.__main__ import all_findings
 from tests.house.dependencies import undeclared
+from tests.house.layers import optional_rooms_do_not_exist
 from tests.house.rules import (
     SOURCE_RULES,
     configuration_is_read_at_the_door,
@@ -95,3 +96,13 @@ def test_an_import_that_is_not_declared_is_found() -> None:
     text = "import os\nimport sqlalchemy.orm\nfrom coincurve import PublicKey"
     findings = undeclared(source("custodyd/client/x.py", text), {"coincurve"})
     assert [finding.line for finding in findings] == [2]
+
+
+def test_a_room_that_exists_is_not_optional(tmp_path: Path) -> None:
+    contract = 'layers = ["(old) | (new)", "(later)"]\ncontainers = ["house"]'
+    text = f"[[tool.importlinter.contracts]]\n{contract}\n"
+    (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
+    for room in ("old", "new"):
+        (tmp_path / "house" / room).mkdir(parents=True)
+    (tmp_path / "house" / "new" / "__init__.py").touch()
+    assert ["house/new" in str(f) for f in optional_rooms_do_not_exist(tmp_path)] == [True]
