@@ -182,19 +182,21 @@ def _median(times_s: list[int]) -> int:
 
 
 def locator(source: HeaderSource) -> tuple[bytes, ...]:
-    """Return hashes of the best chain, tip first, ever further apart, the checkpoint last.
+    """Return hashes of the best chain, tip first, ever further apart, then the lowest one known.
 
     By it a peer finds the last header that both know (as Bitcoin's block locator).
     """
-    hashes = []
-    stored: StoredHeader | None = source.tip()
+    stored = source.tip()
+    hashes = [stored.hash]
     step = 1
-    last: StoredHeader | None = None
-    while stored is not None:
+    while step:
+        lower = source.at_height(stored.height - step)
+        if lower is None:
+            step //= 2
+            continue
+        stored = lower
         hashes.append(stored.hash)
-        last = stored
         step = step * 2 if len(hashes) > MEDIAN_TIME_SPAN else step
-        stored = source.at_height(last.height - step)
     return tuple(hashes)
 
 
@@ -221,6 +223,19 @@ def bits_from_target(target: int) -> int:
         mantissa >>= 8
         size += 1
     return size << 24 | mantissa
+
+
+def retarget(network: Network, bits: int, taken_s: int) -> int:
+    """Return the bits of a new difficulty period after one that took `taken_s` seconds.
+
+    Bitcoin Core's CalculateNextWorkRequired: at most four times as hard or as easy, and never
+    easier than the network's limit.
+    """
+    shortest_s = RETARGET_TIMESPAN_S // _RETARGET_FACTOR
+    longest_s = RETARGET_TIMESPAN_S * _RETARGET_FACTOR
+    bounded_s = min(max(taken_s, shortest_s), longest_s)
+    target = target_from_bits(bits) * bounded_s // RETARGET_TIMESPAN_S
+    return bits_from_target(min(target, target_from_bits(network.parameters.pow_limit_bits)))
 
 
 def _work(bits: int) -> int:
@@ -316,13 +331,7 @@ class _View:
         if not self.network.parameters.retargets or (parent.height + 1) % RETARGET_INTERVAL:
             return bits
         first = self._ancestor(parent, parent.height + 1 - RETARGET_INTERVAL)
-        taken_s = parent.header.time_s - first.header.time_s
-        shortest_s = RETARGET_TIMESPAN_S // _RETARGET_FACTOR
-        longest_s = RETARGET_TIMESPAN_S * _RETARGET_FACTOR
-        bounded_s = min(max(taken_s, shortest_s), longest_s)
-        target = target_from_bits(bits) * bounded_s // RETARGET_TIMESPAN_S
-        easiest = target_from_bits(self.network.parameters.pow_limit_bits)
-        return bits_from_target(min(target, easiest))
+        return retarget(self.network, bits, parent.header.time_s - first.header.time_s)
 
     def _ancestor(self, stored: StoredHeader, height: int) -> StoredHeader:
         """Return a header's ancestor; on the best chain it is looked up by its height."""
