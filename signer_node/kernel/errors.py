@@ -346,6 +346,22 @@ class ErrorId(Enum):
     DAEMON_RUNNING = _local(
         "another process holds this data folder", "stop it first", ExitCode.STORAGE
     )
+    CONSOLE_PEER_FORBIDDEN = _local(
+        "another user than the node's own asks at its console",
+        "run the command as the node's user",
+        ExitCode.REFUSED,
+    )
+    CONSOLE_BUSY = _local(
+        "more waits for this node's writer than it queues",
+        "try again in a moment",
+        ExitCode.UNAVAILABLE,
+        retryable=True,
+    )
+    NOT_ENROLLED = _local(
+        "the node has no transport certificate yet",
+        "run `signer-node enroll` with a token of the coordinator's",
+        ExitCode.CONFIGURATION,
+    )
     CONFIG_INVALID = _local(
         "the configuration is wrong", "mend the line named", ExitCode.CONFIGURATION
     )
@@ -362,6 +378,10 @@ class ErrorId(Enum):
         "the coordinator refused the enrolment",
         "get a new token for this slot",
         ExitCode.REFUSED,
+    )
+    DECISION_NOT_CONFIRMED = _by_operator(
+        "what was typed is not the last group of the address shown",
+        "look again at the address, then type its last group",
     )
     SUBJECT_NOT_FOUND = _by_operator(
         "nothing by that name waits at this node", "look at `signer-node list`"

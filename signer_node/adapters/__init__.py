@@ -1,0 +1,1 @@
+"""What the node does to the world: files, clock, entropy, network. No rule lives here."""

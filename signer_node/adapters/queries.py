@@ -1,0 +1,202 @@
+"""The journal's answers: what the core asks (core.ledger.Ledger) and what the console shows."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from signer_node.adapters.header_store import SqliteHeaders
+from signer_node.core.ledger import CommitmentEntry, ManifestEntry
+from signer_node.kernel.bitcoin.transaction import Outpoint, TxOut
+from signer_node.kernel.documents.genesis import Genesis
+from signer_node.kernel.documents.journal import JournalRecord
+from signer_node.kernel.documents.signed import Body
+from signer_node.kernel.documents.signing import CommitmentSet
+from signer_node.kernel.documents.vault import VaultCertificate
+from signer_node.kernel.rules.facts import OwnOutput, PaidManifest
+from signer_node.wire import decode, decode_body, open_signed
+
+MAX_LISTED: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestRow:
+    """A manifest in the console's list."""
+
+    digest: bytes
+    batch_id: str
+    txid: bytes
+    replaces: bytes
+    journaled_at_s: int
+    expires_at_s: int
+    rejected: int
+    released: int
+    payouts: int
+
+
+class Queries:
+    """Reads of the projections; nothing here writes."""
+
+    def __init__(self, connection: sqlite3.Connection, lock: threading.RLock) -> None:
+        self._connection = connection
+        self._lock = lock
+        self._genesis: Body[Genesis] | None = None
+
+    # --- core.ledger.Ledger ---
+
+    def genesis(self) -> Body[Genesis] | None:
+        """The confirmed genesis; it never changes, so it is decoded once."""
+        if self._genesis is None:
+            row = self._row("SELECT body FROM genesis")
+            self._genesis = None if row is None else decode_body(Genesis, row[0])
+        return self._genesis
+
+    def certificate(self, digest: bytes) -> Body[VaultCertificate] | None:
+        """A vault certificate signed by all."""
+        row = self._row("SELECT body FROM certificate WHERE digest = ? AND certified", digest)
+        return None if row is None else decode_body(VaultCertificate, row[0])
+
+    def certificate_of(self, vault: str, epoch: int) -> Body[VaultCertificate] | None:
+        """The certificate of a vault and epoch, signed here at least."""
+        row = self._row("SELECT body FROM certificate WHERE vault = ? AND epoch = ?", vault, epoch)
+        return None if row is None else decode_body(VaultCertificate, row[0])
+
+    def cosigner_key(self, vault: str, epoch: int) -> bytes | None:
+        """The Signed CosignerKey that this node gave for a vault and epoch."""
+        row = self._row("SELECT signed FROM vault_key WHERE vault = ? AND epoch = ?", vault, epoch)
+        return None if row is None else bytes(row[0])
+
+    def vault_count(self) -> int:
+        """How many vaults this node gave a key for."""
+        return int(self._value("SELECT count(DISTINCT vault) FROM vault_key"))
+
+    def headers(self) -> SqliteHeaders:
+        """The verified header chain."""
+        return SqliteHeaders(self._connection)
+
+    def request_digests(self, withdrawal_ids: Sequence[str]) -> dict[str, bytes]:
+        """Digest of the request first seen with each of these ids, where one was."""
+        sql = "SELECT withdrawal_id, digest FROM request WHERE withdrawal_id = ?"
+        rows = (self._row(sql, one) for one in withdrawal_ids)
+        return {row[0]: row[1] for row in rows if row is not None}
+
+    def released_for(self, withdrawal_ids: Sequence[str]) -> tuple[PaidManifest, ...]:
+        """Every manifest for which this node released a share that pays one of these ids."""
+        sql = (
+            "SELECT digest FROM manifest JOIN payment ON payment.manifest = manifest.digest"
+            " WHERE payment.withdrawal_id = ? AND manifest.released"
+        )
+        found = {row[0] for one in withdrawal_ids for row in self._rows(sql, one)}
+        return tuple(self._paid(digest) for digest in sorted(found))
+
+    def _paid(self, digest: bytes) -> PaidManifest:
+        ids = self._rows("SELECT withdrawal_id FROM payment WHERE manifest = ?", digest)
+        inputs = self._rows("SELECT txid, vout FROM input WHERE manifest = ?", digest)
+        return PaidManifest(
+            digest,
+            frozenset(row[0] for row in ids),
+            frozenset(Outpoint(txid, vout) for txid, vout in inputs),
+        )
+
+    def own_outputs(self, txids: Sequence[bytes]) -> tuple[OwnOutput, ...]:
+        """Change outputs of manifests checked here, by the transaction's id."""
+        sql = "SELECT DISTINCT txid, vout, value_sat, script, position FROM change WHERE txid = ?"
+        return tuple(
+            OwnOutput(Outpoint(txid, vout), TxOut(value_sat, script), index)
+            for one in dict.fromkeys(txids)
+            for txid, vout, value_sat, script, index in self._rows(sql, one)
+        )
+
+    def highest_change_index(self, certificate: bytes) -> int:
+        """Highest change index in any manifest read for this vault; -1 for none."""
+        sql = "SELECT coalesce(max(position), -1) FROM change WHERE certificate = ?"
+        return int(self._value(sql, certificate))
+
+    def change_indices_used(self, certificate: bytes, indices: Sequence[int]) -> dict[int, bytes]:
+        """Which of these change indices a manifest used: index -> digest of the first one."""
+        sql = (
+            "SELECT change.manifest FROM change JOIN manifest ON digest = change.manifest"
+            " WHERE certificate = ? AND position = ? ORDER BY manifest.record LIMIT 1"
+        )
+        rows = ((index, self._row(sql, certificate, index)) for index in indices)
+        return {index: row[0] for index, row in rows if row is not None}
+
+    def manifest(self, digest: bytes) -> ManifestEntry | None:
+        """A manifest checked here; the proposal's bytes are those of its journal record."""
+        sql = "SELECT record, journaled_at_s, rejected FROM manifest WHERE digest = ?"
+        row = self._row(sql, digest)
+        if row is None:
+            return None
+        raw = self._value("SELECT raw FROM record WHERE sequence = ?", row[0])
+        proposal = open_signed(JournalRecord, raw).document.body
+        return ManifestEntry(digest, proposal, row[1], bool(row[2]))
+
+    def open_manifests(self, now_s: int) -> int:
+        """How many checked manifests have not expired."""
+        return int(self._value("SELECT count(*) FROM manifest WHERE expires_at_s >= ?", now_s))
+
+    def commitment(self, manifest: bytes, round_number: int) -> CommitmentEntry | None:
+        """What this node committed to in a round."""
+        sql = "SELECT body, package, share_set FROM commitment WHERE manifest = ? AND round = ?"
+        row = self._row(sql, manifest, round_number)
+        if row is None:
+            return None
+        committed = decode(CommitmentSet, row[0])
+        return CommitmentEntry(committed.boot, committed.commitments, row[1], row[2])
+
+    def decisions(self, manifest: bytes) -> tuple[bytes, ...]:
+        """The Signed approvals and rejections journaled here over a manifest, oldest first."""
+        sql = "SELECT signed FROM decision WHERE manifest = ? ORDER BY record"
+        return tuple(row[0] for row in self._rows(sql, manifest))
+
+    def refused_before(self, subject: bytes, error: str) -> bool:
+        """Whether this refusal of this subject is already journaled."""
+        sql = "SELECT 1 FROM refused WHERE subject = ? AND error = ?"
+        return self._row(sql, subject, error) is not None
+
+    # --- the console ---
+
+    def manifests(self, most: int = MAX_LISTED) -> list[ManifestRow]:
+        """The manifests checked here, the last one first."""
+        sql = (
+            "SELECT digest, batch_id, txid, replaces, journaled_at_s, expires_at_s, rejected, released,"
+            " (SELECT count(*) FROM payment WHERE payment.manifest = digest)"
+            " FROM manifest ORDER BY record DESC LIMIT ?"
+        )
+        return [ManifestRow(*row) for row in self._rows(sql, min(most, MAX_LISTED))]
+
+    def refusals(self, most: int = MAX_LISTED) -> list[tuple[bytes, str]]:
+        """Subject and error id of what this node refused, the last one first."""
+        sql = "SELECT subject, error FROM refused ORDER BY record DESC LIMIT ?"
+        return [tuple(row) for row in self._rows(sql, min(most, MAX_LISTED))]
+
+    def vaults(self) -> list[tuple[str, int, bool]]:
+        """Vault, epoch and whether its certificate is signed by all."""
+        sql = (
+            "SELECT vault, epoch, coalesce((SELECT certified FROM certificate AS c"
+            " WHERE c.vault = k.vault AND c.epoch = k.epoch), 0) FROM vault_key AS k"
+        )
+        return [(vault, epoch, bool(done)) for vault, epoch, done in self._rows(sql)]
+
+    # --- SQL ---
+
+    def _forget_genesis(self) -> None:
+        self._genesis = None
+
+    def _state(self, name: str) -> Any:
+        row = self._row("SELECT value FROM state WHERE name = ?", name)
+        return None if row is None else row[0]
+
+    def _row(self, sql: str, *values: Any) -> Any:
+        with self._lock:
+            return self._connection.execute(sql, values).fetchone()
+
+    def _rows(self, sql: str, *values: Any) -> list[Any]:
+        with self._lock:
+            return self._connection.execute(sql, values).fetchall()
+
+    def _value(self, sql: str, *values: Any) -> Any:
+        return self._row(sql, *values)[0]

@@ -1,0 +1,1 @@
+"""How a person talks to a node: a local socket, and the screen on which they decide."""
