@@ -49,7 +49,9 @@ Pair = tuple[bytes, bytes]
 
 def maps_of(psbt: Psbt) -> list[list[Pair]]:
     """Split a PSBT into its maps, for tests to change."""
-    raw, at, maps, current = psbt.raw, 5, [], []
+    raw, at = psbt.raw, 5
+    maps: list[list[Pair]] = []
+    current: list[Pair] = []
     while at < len(raw):
         key, at = _chunk(raw, at)
         if not key:
