@@ -32,11 +32,36 @@ _WRITING: Final = "custodyd_writing"
 T = TypeVar("T")
 
 
+class Changes:
+    """Tells threads of this process that something was committed; commits elsewhere it misses."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._count = 0
+
+    def seen(self) -> int:
+        """The count to give to `wait`: taken before looking, so that no change is missed."""
+        with self._condition:
+            return self._count
+
+    def notify(self) -> None:
+        """Wake everybody who waits."""
+        with self._condition:
+            self._count += 1
+            self._condition.notify_all()
+
+    def wait(self, seen: int, timeout_s: float) -> None:
+        """Return when something was committed after `seen`, at the latest after `timeout_s`."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._count != seen, timeout_s)
+
+
 class Store:
     """A database of the coordinator. `transaction()` writes, `reading()` reads."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self.changes = Changes()
         self._write_lock = threading.RLock()
 
     @property
@@ -55,6 +80,7 @@ class Store:
                 yield connection
         finally:
             self._write_lock.release()
+        self.changes.notify()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

@@ -155,7 +155,7 @@ def _check_key(received: Received[Request], genesis: Genesis) -> None:
 
 
 def check_validity(request: Request, now_s: int) -> None:
-    """Raise Refusal or CustodydError unless the request is valid now and for no unreasonable time."""
+    """Raise Refusal or CustodydError unless it is valid now, for a reasonable time."""
     if request.valid_until_s < now_s + MIN_REMAINING_S:
         raise Refusal(SignerErrorId.REQUEST_EXPIRED, f"valid until {request.valid_until_s}")
     if request.issued_at_s > now_s + MAX_CLOCK_SKEW_S:

@@ -1,0 +1,1 @@
+"""The coordinator's gRPC servers: authenticate, translate, nothing else."""
