@@ -165,7 +165,9 @@ class Node:
     def submit_block(self, raw: bytes) -> BlockOutcome:
         """BIP-22's submitblock; raises FormatError for bytes that are no block."""
         with self._change():
-            return BlockOutcome(self._take_block(parse_block(raw)))
+            reason = self._take_block(parse_block(raw))
+            # The words behind the comma are Core's debug message, which submitblock does not give.
+            return BlockOutcome(None if reason is None else reason.split(", ", 1)[0])
 
     def generate(self, count: int, script: bytes) -> list[bytes]:
         """Mine `count` blocks whose coinbases pay `script`; returns their hashes."""
