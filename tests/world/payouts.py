@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from signer_node import wire
-from signer_node.kernel.bitcoin.psbt import NewOutput, PsbtOutput, SpentCoin, build_psbt
+from signer_node.kernel.bitcoin.psbt import NewOutput, PsbtOutput, SpentCoin, build_psbt, parse_psbt
 from signer_node.kernel.bitcoin.transaction import Outpoint, TxOut
+from signer_node.kernel.curve import xonly_from_secret
 from signer_node.kernel.documents.envelope import Envelope, PayloadType
 from signer_node.kernel.documents.fields import ZERO_DIGEST
 from signer_node.kernel.documents.manifest import (
@@ -31,10 +32,9 @@ from signer_node.kernel.documents.signing import (
     SignerCommitments,
     SigningPackage,
 )
-from signer_node.kernel.curve import xonly_from_secret
 from signer_node.kernel.errors import ErrorId
-from signer_node.kernel.vault.interface import INTERNAL_CHAIN, SignedTransaction
 from signer_node.kernel.vault import interface
+from signer_node.kernel.vault.interface import INTERNAL_CHAIN, SignedTransaction
 from tests.world.quorum import RITA, VAULT, Messenger, World, secret, sign_document
 
 SEQUENCE = 0xFFFFFFFD
@@ -91,6 +91,7 @@ class Draft:
     locktime: int | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
     psbt: bytes | None = None
+    _made: Manifest | None = None
 
     def __post_init__(self) -> None:
         self.signed_requests = [sign_document(one, self.request_key) for one in self.requests]
@@ -115,9 +116,7 @@ class Draft:
                 kind.psbt_input_fields(
                     coin.evidence.chain,
                     coin.evidence.index,
-                    TxOut(
-                        coin.value_sat, kind.script(coin.evidence.chain, coin.evidence.index)
-                    ),
+                    TxOut(coin.value_sat, kind.script(coin.evidence.chain, coin.evidence.index)),
                 ),
             )
             for coin in self.coins
@@ -127,6 +126,12 @@ class Draft:
         return build_psbt(coins, outputs, locktime, self.version).raw
 
     def manifest(self) -> Manifest:
+        """The manifest of these parts, fixed by the first look at it."""
+        if self._made is None:
+            self._made = self._make_manifest()
+        return self._made
+
+    def _make_manifest(self) -> Manifest:
         world = self.world
         honest = Manifest(
             genesis=world.genesis.digest,
@@ -284,8 +289,6 @@ def sign(world: World, one: Draft, names: list[str], number: int = 1) -> SignedT
 
 def session_of(world: World, one: Draft, built: SigningPackage) -> interface.SigningSession:
     """The session that a package describes, as the coordinator opens it."""
-    from signer_node.kernel.bitcoin.psbt import parse_psbt
-
     return world.vault.kind.open_session(
         parse_psbt(one.manifest().psbt),
         [

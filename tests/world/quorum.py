@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from signer_node import wire
 from signer_node.adapters.journal import Journal, Writer, connect_memory
@@ -259,8 +259,9 @@ class World:
 
     def tell_headers(self, names: Sequence[str] | None = None) -> None:
         for name in names if names is not None else self.nodes:
-            tip = self.nodes[name].journal.headers().tip()
-            headers = self.chain.headers(min(tip.height, self.chain.height))
+            source = self.nodes[name].journal.headers()
+            known = [source.get(block.header.hash) is not None for block in self.chain.blocks]
+            headers = self.chain.headers(known.index(False) - 1) if False in known else ()
             if headers:
                 self.send(name, PayloadType.HEADERS, wire.encode(Headers(headers)))
 
@@ -298,6 +299,3 @@ class World:
         return check_certificate(wire.decode_body(VaultCertificate, body), self.genesis)
 
     certificate: bytes = field(init=False, default=b"")
-
-
-__all__ = ["RULES", "START_S", "Messenger", "SimNode", "World", "replace", "secret", "sign_document"]
