@@ -20,7 +20,7 @@ from signer_node.kernel.bitcoin.descriptor import (
 from signer_node.kernel.bitcoin.faults import InvalidDescriptor, InvalidKey, InvalidWords
 from signer_node.kernel.bitcoin.network import Network
 from signer_node.kernel.bitcoin.words import digest_from_words, words_from_digest
-from signer_node.kernel.curve import point_from_secret
+from signer_node.kernel.curve import point_from_secret, sign_ecdsa
 from signer_node.kernel.vault.wsh_sortedmulti import multisig_script
 from tests.kernel.bitcoin_samples import cosigners, vectors
 
@@ -57,6 +57,12 @@ def test_public_and_secret_derivation_agree(seed: bytes, chain: int, index: int)
     public = bip32.parse_xpub(account.xpub(), Network.REGTEST)
     secret = account.branch((chain,)).child_secret(index)
     assert public.branch(chain).child_point(index) == point_from_secret(secret)
+
+
+@given(seeds, unhardened, st.binary(min_size=32, max_size=32))
+def test_a_child_signs_as_its_secret_would(seed: bytes, index: int, digest: bytes) -> None:
+    master = bip32.master_from_seed(seed, Network.REGTEST)
+    assert master.sign_child(index, digest) == sign_ecdsa(master.child_secret(index), digest)
 
 
 @given(st.lists(st.integers(0, (1 << 32) - 1), max_size=10))

@@ -72,6 +72,9 @@ def test_the_first_coinbase_has_the_txid_that_everybody_knows() -> None:
 def test_what_is_built_reads_back_and_wallycore_agrees(transaction: Transaction) -> None:
     again = parse_transaction(transaction.raw)
     assert again == transaction
+    assert again.outputs_span == transaction.outputs_span
+    written = b"".join(output.serialize() for output in transaction.outputs)
+    assert transaction.serialized_outputs == written
     parsed = wallycore.tx_from_bytes(transaction.raw, wallycore.WALLY_TX_FLAG_USE_WITNESS)
     assert bytes(wallycore.tx_get_txid(parsed)) == transaction.txid
     assert wallycore.tx_get_weight(parsed) == transaction.weight

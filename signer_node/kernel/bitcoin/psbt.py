@@ -23,9 +23,9 @@ from signer_node.kernel.bitcoin.transaction import (
     Transaction,
     TxIn,
     TxOut,
-    build_transaction,
     parse_transaction,
     read_output,
+    write_unsigned,
 )
 from signer_node.kernel.curve import POINT_BYTES, BadKey, check_point
 
@@ -138,8 +138,8 @@ def build_psbt(
     """Return the unsigned PSBT of these parts, read back by `parse_psbt`."""
     txins = [TxIn(coin.outpoint, b"", coin.sequence) for coin in inputs]
     txouts = [new.output for new in outputs]
-    unsigned = build_transaction(txins, txouts, locktime, version)
-    parts = [_MAGIC, _write_map([(bytes((_GLOBAL_UNSIGNED_TX,)), unsigned.raw)])]
+    unsigned = write_unsigned(txins, txouts, locktime, version)
+    parts = [_MAGIC, _write_map([(bytes((_GLOBAL_UNSIGNED_TX,)), unsigned)])]
     parts.extend(_write_input(coin.fields) for coin in inputs)
     parts.extend(_write_output(new.fields) for new in outputs)
     return parse_psbt(b"".join(parts))
@@ -280,6 +280,8 @@ def _write_input(parsed: PsbtInput) -> bytes:
 
 
 def _write_output(parsed: PsbtOutput) -> bytes:
+    if parsed == _NO_FIELDS:
+        return _END_OF_MAP
     fields = _write_key_paths(_OUT_BIP32_DERIVATION, parsed.key_paths)
     if parsed.witness_script:
         fields.append((bytes((_OUT_WITNESS_SCRIPT,)), parsed.witness_script))

@@ -10,7 +10,7 @@ from struct import Struct
 
 _UINT32 = Struct("<I")
 _INT32 = Struct("<i")
-_UINT64 = Struct("<Q")
+_UINT64_AND_BYTE = Struct("<QB")
 
 
 class Truncated(ValueError):
@@ -42,6 +42,13 @@ def with_length(data: bytes) -> bytes:
     return compact_size(len(data)) + data
 
 
+def length_with_size(length: int) -> int:
+    """Return how many bytes `length` bytes take with their compact size."""
+    if length < 0xFD:
+        return length + 1
+    return length + len(compact_size(length))
+
+
 class Reader:
     """Reads from bytes and knows where it is; raises `Truncated` or `NotShortest`."""
 
@@ -71,10 +78,21 @@ class Reader:
         number: int = _INT32.unpack(self.take(4))[0]
         return number
 
-    def uint64(self) -> int:
-        """Return the next eight bytes as an unsigned integer."""
-        number: int = _UINT64.unpack(self.take(8))[0]
-        return number
+    def uint64_and_chunk(self) -> tuple[int, bytes]:
+        """Return an unsigned integer of eight bytes, then bytes behind their compact size.
+
+        An output of a transaction: the one thing of which there are many, so it is read at once.
+        """
+        start = self.position
+        if start + _UINT64_AND_BYTE.size > self._end:
+            raise Truncated(f"eight bytes and a compact size wanted at {start}")
+        number, length = _UINT64_AND_BYTE.unpack_from(self._data, start)
+        stop = start + _UINT64_AND_BYTE.size + length
+        if length < 0xFD and stop <= self._end:
+            self.position = stop
+            return number, self._data[stop - length : stop]
+        self.position = start + 8
+        return number, self.chunk()
 
     def compact(self) -> int:
         """Return the next compact size, which must be in its shortest form."""

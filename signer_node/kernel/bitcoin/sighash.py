@@ -43,8 +43,8 @@ def segwit_midstates(transaction: Transaction) -> SegwitMidstates:
     inputs = transaction.inputs
     outpoints = b"".join([serialize_outpoint(txin.outpoint) for txin in inputs])
     sequences = b"".join([txin.sequence.to_bytes(4, "little") for txin in inputs])
-    outputs = b"".join([output.serialize() for output in transaction.outputs])
-    return SegwitMidstates(transaction, sha256d(outpoints), sha256d(sequences), sha256d(outputs))
+    outputs = sha256d(transaction.serialized_outputs)
+    return SegwitMidstates(transaction, sha256d(outpoints), sha256d(sequences), outputs)
 
 
 def segwit_v0_sighash(

@@ -10,7 +10,7 @@ as an inner node of a Merkle tree (CVE-2017-12842).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from struct import Struct
 
@@ -20,6 +20,7 @@ from signer_node.kernel.bitcoin.serial import (
     Reader,
     Truncated,
     compact_size,
+    length_with_size,
     sha256d,
     with_length,
 )
@@ -32,6 +33,7 @@ FORBIDDEN_STRIPPED_BYTES = 64
 SMALLEST_INPUT_BYTES = 41
 SMALLEST_OUTPUT_BYTES = 9
 COINBASE_VOUT = 0xFFFFFFFF
+_MAX_UINT32 = 0xFFFFFFFF
 _WITNESS_SCALE = 4
 _MARKER_AND_FLAG = b"\x00\x01"
 _INPUT_HEAD = Struct("<32sI")
@@ -67,7 +69,9 @@ class TxOut:
     script: bytes
 
     def serialize(self) -> bytes:
-        """Return the output as it stands in a transaction."""
+        """Return the output as it stands in a transaction; the amount must be able to exist."""
+        if not 0 <= self.value_sat <= MAX_MONEY_SAT:
+            raise InvalidTransaction(f"an output of {self.value_sat} satoshi cannot exist")
         return _VALUE.pack(self.value_sat) + with_length(self.script)
 
 
@@ -76,6 +80,7 @@ class Transaction:
     """A transaction as received: `raw` are its bytes, `weight` in weight units (BIP-141).
 
     `txid` is in internal byte order. `witnesses` has one stack for each input, or is empty.
+    `outputs_span` says where in `raw` the serialised outputs stand, without their number.
     """
 
     version: int
@@ -86,6 +91,13 @@ class Transaction:
     weight: int
     raw: bytes
     witnesses: tuple[tuple[bytes, ...], ...] = ()
+    outputs_span: tuple[int, int] = field(kw_only=True, repr=False, compare=False)
+
+    @property
+    def serialized_outputs(self) -> bytes:
+        """The outputs as they stand in the bytes, one after the other (for BIP-143)."""
+        start, stop = self.outputs_span
+        return self.raw[start:stop]
 
     @property
     def has_witness(self) -> bool:
@@ -140,6 +152,18 @@ def stripped_bytes(transaction: Transaction) -> bytes:
     return raw[:4] + raw[6 : len(raw) - 4 - witness] + raw[-4:]
 
 
+def write_unsigned(
+    inputs: Sequence[TxIn], outputs: Sequence[TxOut], locktime: int, version: int
+) -> bytes:
+    """Return the bytes of a transaction without witness; whoever reads them checks the rules."""
+    if not 0 <= locktime <= _MAX_UINT32:
+        raise InvalidTransaction(f"the locktime {locktime} does not fit into 32 bits")
+    head = version.to_bytes(4, "little", signed=True) + compact_size(len(inputs))
+    body = b"".join(map(_write_input, inputs)) + compact_size(len(outputs))
+    tail = b"".join([output.serialize() for output in outputs])
+    return head + body + tail + locktime.to_bytes(4, "little")
+
+
 def build_transaction(
     inputs: Sequence[TxIn], outputs: Sequence[TxOut], locktime: int, version: int = 2
 ) -> Transaction:
@@ -147,12 +171,7 @@ def build_transaction(
 
     It is written and then read, so what was built is what everybody will read.
     """
-    if not 0 <= locktime <= 0xFFFFFFFF:
-        raise InvalidTransaction(f"the locktime {locktime} does not fit into 32 bits")
-    head = version.to_bytes(4, "little", signed=True) + compact_size(len(inputs))
-    body = b"".join(map(_write_input, inputs)) + compact_size(len(outputs))
-    tail = b"".join(output.serialize() for output in outputs) + locktime.to_bytes(4, "little")
-    return parse_transaction(head + body + tail)
+    return parse_transaction(write_unsigned(inputs, outputs, locktime, version))
 
 
 def attach_witnesses(
@@ -161,9 +180,19 @@ def attach_witnesses(
     """Return an unsigned transaction with one witness stack for each input, in order."""
     if transaction.has_witness or len(witnesses) != len(transaction.inputs):
         raise InvalidTransaction("an unsigned transaction takes one witness for each input")
+    if not any(witnesses):
+        raise InvalidTransaction("a witness section without any witness")
     stacks = b"".join(map(_write_stack, witnesses))
     raw = transaction.raw
-    return parse_transaction(raw[:4] + _MARKER_AND_FLAG + raw[4:-4] + stacks + raw[-4:])
+    start, stop = transaction.outputs_span
+    shift = len(_MARKER_AND_FLAG)
+    return replace(
+        transaction,
+        raw=raw[:4] + _MARKER_AND_FLAG + raw[4:-4] + stacks + raw[-4:],
+        weight=transaction.weight + shift + len(stacks),
+        witnesses=tuple(witnesses),
+        outputs_span=(start + shift, stop + shift),
+    )
 
 
 def serialize_outpoint(outpoint: Outpoint) -> bytes:
@@ -224,7 +253,12 @@ def _read_transaction(raw: bytes) -> Transaction:
         weight=(_WITNESS_SCALE - 1) * len(stripped) + len(raw),
         raw=raw,
         witnesses=witnesses,
+        outputs_span=(body_end - _outputs_length(outputs), body_end),
     )
+
+
+def _outputs_length(outputs: Sequence[TxOut]) -> int:
+    return sum([_VALUE.size + length_with_size(len(output.script)) for output in outputs])
 
 
 def _read_inputs(reader: Reader) -> tuple[TxIn, ...]:
@@ -244,17 +278,17 @@ def _read_outputs(reader: Reader) -> tuple[TxOut, ...]:
     if count == 0:
         raise InvalidTransaction("a transaction has at least one output")
     outputs = tuple(map(read_output, (reader,) * count))
-    if sum(output.value_sat for output in outputs) > MAX_MONEY_SAT:
+    if sum([output.value_sat for output in outputs]) > MAX_MONEY_SAT:
         raise InvalidTransaction("the outputs are worth more than all bitcoin")
     return outputs
 
 
 def read_output(reader: Reader) -> TxOut:
     """Read one output; raises `InvalidTransaction` for an amount that cannot exist."""
-    value_sat = reader.uint64()
+    value_sat, script = reader.uint64_and_chunk()
     if value_sat > MAX_MONEY_SAT:
         raise InvalidTransaction(f"an output of {value_sat} satoshi cannot exist")
-    return TxOut(value_sat, reader.chunk())
+    return TxOut(value_sat, script)
 
 
 def _read_witnesses(reader: Reader, inputs: int) -> tuple[tuple[bytes, ...], ...]:

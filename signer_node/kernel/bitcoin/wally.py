@@ -35,6 +35,7 @@ _FAILURES = (ValueError, RuntimeError, TypeError, OverflowError)
 _PRIVATE: int = wallycore.BIP32_FLAG_KEY_PRIVATE
 _PUBLIC: int = wallycore.BIP32_FLAG_KEY_PUBLIC
 _SKIP_HASH: int = wallycore.BIP32_FLAG_SKIP_HASH
+_ECDSA: int = wallycore.EC_FLAG_ECDSA
 _REQUIRE_CHECKSUM: int = wallycore.WALLY_MINISCRIPT_REQUIRE_CHECKSUM
 _NETWORK_NONE: int = wallycore.WALLY_NETWORK_NONE
 _ENGLISH: object = wallycore.bip39_get_wordlist("en")
@@ -149,6 +150,12 @@ def key_depth(key: ExtendedKey) -> int:
 def key_child_number(key: ExtendedKey) -> int:
     """Return the last step of the key's path, with bit 31 if hardened."""
     return int(wallycore.bip32_key_get_child_num(key))
+
+
+@_refuses_with(InvalidKey, "the secret key signs nothing, or no digest of 32 bytes was given")
+def sign_ecdsa(secret: bytes, digest: bytes) -> bytes:
+    """Return a strict DER, low-S signature; the nonce is RFC 6979's."""
+    return bytes(wallycore.ec_sig_to_der(wallycore.ec_sig_from_bytes(secret, digest, _ECDSA)))
 
 
 # --- descriptors ---

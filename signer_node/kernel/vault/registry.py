@@ -10,10 +10,10 @@ from signer_node.kernel.vault.interface import (
     VaultKind,
     VaultKindId,
 )
-from signer_node.kernel.vault.wsh_sortedmulti import WshSortedMulti, describe_wsh_sortedmulti
+from signer_node.kernel.vault.wsh_sortedmulti import describe_wsh_sortedmulti, open_wsh_sortedmulti
 
 _OPEN: dict[VaultKindId, Callable[[VaultDescription], VaultKind]] = {
-    VaultKindId.WSH_SORTEDMULTI: WshSortedMulti,
+    VaultKindId.WSH_SORTEDMULTI: open_wsh_sortedmulti,
 }
 _DESCRIBE = {VaultKindId.WSH_SORTEDMULTI: describe_wsh_sortedmulti}
 

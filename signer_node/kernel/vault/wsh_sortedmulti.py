@@ -58,6 +58,7 @@ _OP_CHECKMULTISIG = b"\xae"
 _PUSH_POINT = bytes((POINT_BYTES,))
 _P2WSH_PREFIX = b"\x00\x20"
 _SCRIPTS_KEPT = 4096
+_VAULTS_KEPT = 16
 _WITNESS_SCALE = 4
 _INPUT_BYTES_WITHOUT_WITNESS = 36 + 1 + 4
 _LONGEST_SIGNATURE_BYTES = 72
@@ -317,6 +318,12 @@ class WshSortedMulti:
     ) -> None:
         for node in session.signers:
             self.verify_share(session, node, shares[node])
+
+
+@lru_cache(maxsize=_VAULTS_KEPT)
+def open_wsh_sortedmulti(description: VaultDescription) -> WshSortedMulti:
+    """Return the opened vault; the same description gives the same one, with what it derived."""
+    return WshSortedMulti(description)
 
 
 def multisig_script(threshold: int, points: Sequence[bytes]) -> bytes:

@@ -13,7 +13,7 @@ from signer_node.kernel.bitcoin.bip32 import (
     multisig_account_path,
 )
 from signer_node.kernel.bitcoin.network import Network
-from signer_node.kernel.curve import sign_ecdsa, sign_schnorr
+from signer_node.kernel.curve import sign_schnorr
 from signer_node.kernel.vault.interface import (
     Cosigner,
     InvalidSession,
@@ -22,7 +22,7 @@ from signer_node.kernel.vault.interface import (
     SigningSession,
     VaultDescription,
 )
-from signer_node.kernel.vault.wsh_sortedmulti import SIGHASH_SUFFIX, WshSortedMulti
+from signer_node.kernel.vault.wsh_sortedmulti import SIGHASH_SUFFIX, open_wsh_sortedmulti
 
 _NO_NONCES = Nonces(())
 
@@ -47,7 +47,7 @@ class WshSortedMultiSigner:
     """One cosigner of an opened vault; see `interface.VaultSigner`."""
 
     def __init__(self, description: VaultDescription, node: str) -> None:
-        self._vault = WshSortedMulti(description)
+        self._vault = open_wsh_sortedmulti(description)
         self._network = description.network
         self._cosigner = _find_cosigner(description, node)
 
@@ -67,7 +67,7 @@ class WshSortedMultiSigner:
         chains = self._chains(secret)
         digests = self._vault.digests(session.psbt.transaction, session.inputs)
         shares = tuple(
-            sign_ecdsa(chains[coin.chain].child_secret(coin.index), digest) + SIGHASH_SUFFIX
+            chains[coin.chain].sign_child(coin.index, digest) + SIGHASH_SUFFIX
             for coin, digest in zip(session.inputs, digests, strict=True)
         )
         self._vault.verify_share(session, self.node, shares)
