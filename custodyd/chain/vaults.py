@@ -7,7 +7,6 @@ internal chain up to a gap beyond the next change index. Indices only grow.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
@@ -16,15 +15,9 @@ from sqlalchemy import Connection, Row, insert, select, update
 from custodyd.chain.tables import CHAIN_VIEW, VAULTS, WATCHED_SCRIPTS, VaultState
 from custodyd.errors import CustodydError, ErrorId
 from signer_node.kernel.bitcoin.network import Network
-from signer_node.kernel.documents.signed import Body
 from signer_node.kernel.documents.vault import VaultCertificate
-from signer_node.kernel.vault.interface import (
-    EXTERNAL_CHAIN,
-    INTERNAL_CHAIN,
-    Cosigner,
-    VaultDescription,
-    VaultKind,
-)
+from signer_node.kernel.rules.certify import CertifiedVault, describe
+from signer_node.kernel.vault.interface import EXTERNAL_CHAIN, INTERNAL_CHAIN
 from signer_node.kernel.vault.registry import open_vault
 from signer_node.wire import decode_body
 
@@ -35,37 +28,15 @@ _OPENED: Final = 64
 _ROWS_PER_INSERT: Final = 500
 
 
-@dataclass(frozen=True, slots=True)
-class OpenVault:
-    """A certified vault: certificate and public half."""
-
-    name: str
-    certificate: Body[VaultCertificate]
-    kind: VaultKind
-
-
-def description_of(certificate: VaultCertificate, network: Network) -> VaultDescription:
-    """What a certificate says about keys and scripts."""
-    return VaultDescription(
-        kind=certificate.kind,
-        threshold=certificate.threshold,
-        network=network,
-        descriptor=certificate.descriptor,
-        cosigners=tuple(
-            Cosigner(one.node, one.xpub, one.fingerprint) for one in certificate.cosigners
-        ),
-    )
-
-
 @lru_cache(maxsize=_OPENED)
-def open_certificate(body: bytes, network: Network) -> OpenVault:
-    """The vault of a certificate's body; opened once."""
+def open_certificate(body: bytes, network: Network) -> CertifiedVault:
+    """The vault of a certificate's body, which was checked when it was drafted; opened once."""
     certificate = decode_body(VaultCertificate, body)
-    kind = open_vault(description_of(certificate.document, network))
-    return OpenVault(certificate.document.vault, certificate, kind)
+    kind = open_vault(describe(certificate.document, network))
+    return CertifiedVault(certificate, kind)
 
 
-def certified_vaults(connection: Connection, network: Network) -> Sequence[OpenVault]:
+def certified_vaults(connection: Connection, network: Network) -> Sequence[CertifiedVault]:
     """All certified vaults, by name."""
     rows = connection.execute(
         select(VAULTS.c.draft)
@@ -75,7 +46,7 @@ def certified_vaults(connection: Connection, network: Network) -> Sequence[OpenV
     return [open_certificate(bytes(draft), network) for draft in rows]
 
 
-def certified_vault(connection: Connection, network: Network, name: str) -> OpenVault:
+def certified_vault(connection: Connection, network: Network, name: str) -> CertifiedVault:
     """A certified vault by name; raises VAULT_UNKNOWN."""
     draft = connection.execute(
         select(VAULTS.c.draft).where(
@@ -171,11 +142,11 @@ def _ask_for_rescan(connection: Connection, height: int) -> None:
     connection.execute(update(CHAIN_VIEW).values(rescan_height=lowest))
 
 
-def _watch(connection: Connection, vault: OpenVault, chain: int, indices: range) -> None:
+def _watch(connection: Connection, vault: CertifiedVault, chain: int, indices: range) -> None:
     rows = [
         {
             "script": vault.kind.script(chain, index),
-            "vault": vault.name,
+            "vault": vault.certificate.document.vault,
             "chain": chain,
             "index": index,
         }

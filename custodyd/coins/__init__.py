@@ -1,0 +1,1 @@
+"""The vaults' coins: which can be spent, which are reserved, what they sum up to."""
