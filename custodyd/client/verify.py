@@ -20,7 +20,7 @@ from custodyd.client.ledger import ClientLedger, Credit, CreditState, PinnedVaul
 from custodyd.errors import CustodydError, ErrorId
 from signer_node.kernel.bitcoin.faults import BitcoinFault
 from signer_node.kernel.bitcoin.headers import confirmations
-from signer_node.kernel.bitcoin.merkle import verify_inclusion
+from signer_node.kernel.bitcoin.merkle import Leaf, verify_inclusion
 from signer_node.kernel.bitcoin.transaction import Outpoint, Transaction, TxOut
 from signer_node.kernel.bitcoin.words import digest_from_words
 from signer_node.kernel.documents.genesis import Genesis, check_genesis
@@ -195,11 +195,8 @@ def _included(proof: TransactionProof, headers: LedgerHeaders, fault: ErrorId) -
         raise CustodydError(fault, f"block {proof.block_hash[::-1].hex()} is not on our chain")
     try:
         return verify_inclusion(
-            proof.transaction,
-            proof.position,
-            proof.branch,
-            proof.coinbase,
-            proof.coinbase_branch,
+            Leaf(proof.transaction, proof.position, proof.branch),
+            Leaf(proof.coinbase, 0, proof.coinbase_branch),
             stored.header.merkle_root,
         )
     except BitcoinFault as bad:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from signer_node.kernel.bitcoin.faults import BitcoinFault, InvalidBranch, InvalidTransaction
 from signer_node.kernel.bitcoin.merkle import (
+    Leaf,
     branch,
     merkle_root,
     root_from_branch,
@@ -103,7 +104,7 @@ def test_inclusion_is_proved_by_both_branches(size: int) -> None:
     txids = [sha256d(raw) for raw in raws]
     root = merkle_root(txids)
     for at, raw in enumerate(raws):
-        proof = (raw, at, branch(txids, at), raws[0], branch(txids, 0))
+        proof = (Leaf(raw, at, branch(txids, at)), Leaf(raws[0], 0, branch(txids, 0)))
         assert verify_inclusion(*proof, root).txid == txids[at]
         with pytest.raises(InvalidBranch):
             verify_inclusion(*proof, bytes(32))
@@ -114,7 +115,9 @@ def test_a_coinbase_branch_of_another_length_is_refused() -> None:
     txids = [sha256d(raw) for raw in raws]
     with pytest.raises(InvalidBranch, match="as long as"):
         verify_inclusion(
-            raws[2], 2, branch(txids, 2), raws[0], branch(txids, 0)[:-1], merkle_root(txids)
+            Leaf(raws[2], 2, branch(txids, 2)),
+            Leaf(raws[0], 0, branch(txids, 0)[:-1]),
+            merkle_root(txids),
         )
 
 
@@ -123,9 +126,13 @@ def test_a_foreign_coinbase_is_refused() -> None:
     txids = [sha256d(raw) for raw in raws]
     root = merkle_root(txids)
     with pytest.raises(InvalidBranch, match="coinbase's branch"):
-        verify_inclusion(raws[2], 2, branch(txids, 2), GENESIS_COINBASE, branch(txids, 0), root)
+        verify_inclusion(
+            Leaf(raws[2], 2, branch(txids, 2)), Leaf(GENESIS_COINBASE, 0, branch(txids, 0)), root
+        )
     with pytest.raises(InvalidTransaction, match="no coinbase"):
-        verify_inclusion(raws[2], 2, branch(txids, 2), raws[1], branch(txids, 1), root)
+        verify_inclusion(
+            Leaf(raws[2], 2, branch(txids, 2)), Leaf(raws[1], 1, branch(txids, 1)), root
+        )
 
 
 def test_an_inner_node_cannot_pass_as_a_transaction() -> None:
@@ -138,9 +145,11 @@ def test_an_inner_node_cannot_pass_as_a_transaction() -> None:
     assert sha256d(forged) == root_from_branch(left, 0, [right])
     siblings = (root_from_branch(top[0], 0, [top[1]]),)
     with pytest.raises(InvalidTransaction, match="64 bytes"):
-        verify_inclusion(forged, 1, siblings, coinbase, branch(top, 0), root)
+        verify_inclusion(Leaf(forged, 1, siblings), Leaf(coinbase, 0, branch(top, 0)), root)
     # A transaction hidden below a leaf: its branch is too long.
     hidden = block_of(2)[1]
     deeper = (sha256d(b"sibling"), *siblings)
     with pytest.raises(BitcoinFault):
-        verify_inclusion(hidden, 2, (*deeper, bytes(32)), coinbase, branch(top, 0), root)
+        verify_inclusion(
+            Leaf(hidden, 2, (*deeper, bytes(32))), Leaf(coinbase, 0, branch(top, 0)), root
+        )

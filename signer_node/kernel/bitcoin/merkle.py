@@ -11,6 +11,7 @@ Bitcoin's tree has two weaknesses that a verifier must close:
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 
 from signer_node.kernel.bitcoin.faults import InvalidBranch, InvalidTransaction
@@ -64,30 +65,32 @@ def root_from_branch(txid: bytes, index: int, siblings: Sequence[bytes]) -> byte
     return node
 
 
-def verify_inclusion(
-    stripped: bytes,
-    index: int,
-    siblings: Sequence[bytes],
-    coinbase: bytes,
-    coinbase_siblings: Sequence[bytes],
-    merkle_root: bytes,
-) -> Transaction:
-    """Return the transaction if it is at position `index` of the block with this Merkle root.
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A whole transaction without witness, its position in a block, and its branch."""
 
-    `stripped` and `coinbase` are whole transactions without witness; the coinbase is at position 0.
-    Raises `InvalidTransaction` or `InvalidBranch` (rules 1 and 2 above).
+    stripped: bytes
+    position: int
+    siblings: tuple[bytes, ...]
+
+
+def verify_inclusion(leaf: Leaf, coinbase: Leaf, merkle_root: bytes) -> Transaction:
+    """Return the leaf's transaction if it is in the block with this Merkle root.
+
+    `coinbase` is that block's first transaction. Raises `InvalidTransaction` or `InvalidBranch`
+    (rules 1 and 2 above).
     """
-    transaction = parse_stripped(stripped)
-    first = parse_stripped(coinbase)
-    if not first.is_coinbase:
+    transaction = parse_stripped(leaf.stripped)
+    first = parse_stripped(coinbase.stripped)
+    if not first.is_coinbase or coinbase.position != 0:
         raise InvalidTransaction("the block's first transaction is no coinbase")
-    if len(siblings) != len(coinbase_siblings):
+    if len(leaf.siblings) != len(coinbase.siblings):
         raise InvalidBranch("the branch is not as long as the coinbase's of that block")
-    if transaction.is_coinbase != (index == 0):
+    if transaction.is_coinbase != (leaf.position == 0):
         raise InvalidBranch("a coinbase stands at position 0, and nothing else does")
-    if root_from_branch(first.txid, 0, coinbase_siblings) != merkle_root:
+    if root_from_branch(first.txid, 0, coinbase.siblings) != merkle_root:
         raise InvalidBranch("the coinbase's branch does not lead to the block's Merkle root")
-    if root_from_branch(transaction.txid, index, siblings) != merkle_root:
+    if root_from_branch(transaction.txid, leaf.position, leaf.siblings) != merkle_root:
         raise InvalidBranch("the branch does not lead to the block's Merkle root")
     return transaction
 

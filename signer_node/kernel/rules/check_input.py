@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from signer_node.kernel.bitcoin.faults import BitcoinFault
-from signer_node.kernel.bitcoin.merkle import verify_inclusion
+from signer_node.kernel.bitcoin.merkle import Leaf, verify_inclusion
 from signer_node.kernel.bitcoin.transaction import Outpoint, Transaction, TxOut, parse_stripped
 from signer_node.kernel.documents.manifest import Inclusion, InputEvidence
 from signer_node.kernel.errors import ErrorId, Refusal
@@ -93,11 +93,8 @@ def _included(
         raise Refusal(ErrorId.INPUT_BLOCK_UNKNOWN, inclusion.block_hash[::-1].hex())
     try:
         transaction = verify_inclusion(
-            evidence.previous_transaction,
-            inclusion.position,
-            inclusion.branch,
-            inclusion.coinbase,
-            inclusion.coinbase_branch,
+            Leaf(evidence.previous_transaction, inclusion.position, inclusion.branch),
+            Leaf(inclusion.coinbase, 0, inclusion.coinbase_branch),
             block.merkle_root,
         )
     except BitcoinFault as fault:
