@@ -31,6 +31,7 @@ ANCESTOR_LIMIT = 25
 DESCENDANT_LIMIT = 25
 CHAIN_VSIZE_LIMIT = 101_000
 MAX_REPLACEMENT_CANDIDATES = 100
+MAX_POOL_ENTRIES = 20_000  # Core bounds the pool's memory instead, and evicts the cheapest
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,8 @@ def judge(
     `returning`: the transaction was accepted before (a reorganisation or a restart brings it
     back), so fee and chain limits are not applied again.
     """
+    if len(pool) >= MAX_POOL_ENTRIES:
+        raise Rejected("mempool full")
     policy.check_transaction(tx)
     policy.check_standard(tx)
     policy.check_final(tx, chain.next_block)

@@ -44,6 +44,10 @@ class Processed:
     events: tuple[ChainEvent, ...]
 
 
+class ConsensusFailed(Exception):
+    """The library could not work (its disk is full, say): it says nothing about the block."""
+
+
 class ScriptInvalid(Exception):
     """An input whose script does not hold; `input_index` says which."""
 
@@ -92,6 +96,7 @@ class Consensus:
         self._log = _kernel_log()
         self._events: list[ChainEvent] = []
         self._invalid: set[bytes] = set()
+        self._failed = False
         callbacks = pbk.ValidationInterfaceCallbacks(
             block_checked=self._on_checked,
             block_connected=self._on_connected,
@@ -112,8 +117,10 @@ class Consensus:
 
     # Exceptions inside a callback are swallowed by the library: these only record.
     def _on_checked(self, _data: Any, block: Any, state: Any) -> None:
-        if state.validation_mode != pbk.ValidationMode.VALID:
+        if state.validation_mode == pbk.ValidationMode.INVALID:
             self._invalid.add(bytes(block.block_hash))
+        elif state.validation_mode != pbk.ValidationMode.VALID:
+            self._failed = True
 
     def _on_connected(self, _data: Any, block: Any, _entry: Any) -> None:
         self._events.append(ChainEvent(True, bytes(block.block_hash)))
@@ -126,7 +133,8 @@ class Consensus:
 
         `raw` is a block in consensus serialisation whose hash is `block_hash`. Never raises for
         a block that breaks a rule: `stored` is False when the block was refused at the door,
-        True with a reason when it was kept but cannot be part of a valid chain.
+        True with a reason when it was kept but cannot be part of a valid chain. Raises
+        ConsensusFailed when the library itself failed: then its state is not known.
         """
         self._events.clear()
         self._invalid.clear()
@@ -137,9 +145,10 @@ class Consensus:
         try:
             stored = bool(self._manager.process_block(block))
         except pbk.ProcessBlockException:
-            refusal = self._log.take_reason(block_hash) or "rejected"
-            return Processed(False, refusal, tuple(self._events))
+            stored = False
         reason = self._log.take_reason(block_hash)
+        if self._failed or (not stored and block_hash not in self._invalid):
+            raise ConsensusFailed(reason or "the consensus library failed")
         if block_hash in self._invalid and reason is None:
             reason = "rejected"
         return Processed(stored, reason, tuple(self._events))

@@ -163,7 +163,7 @@ class Dispatcher:
         except RpcFault as fault:
             return None, fault
         except NodeHalted as error:
-            return None, RpcFault(RpcCode.INTERNAL_ERROR, str(error))
+            return None, RpcFault(RpcCode.INTERNAL_ERROR, f"the devnet has halted: {error}")
         except Exception:  # the border: a caller gets a code, the log the cause
             log.exception("devnet: %s failed", call.method)
             return None, RpcFault(RpcCode.INTERNAL_ERROR, "Internal error; see the devnet's log")
@@ -178,7 +178,7 @@ class Dispatcher:
         arguments = Arguments.bind(method, call.params)
         with node.lock:
             if node.halted.is_set():
-                raise NodeHalted("the devnet has stopped: its journal could not be written")
+                raise NodeHalted(node.halt_reason)
             return method.run(node, arguments)
 
     def _help(self, _node: Node, given: Arguments) -> Json:

@@ -2,7 +2,8 @@
 
 Every change runs under the lock, in three steps: the kernel judges, the views follow its events,
 the journal is committed. Only then does the caller get an answer. If the journal cannot be
-written, memory is ahead of the disk and the node halts: it answers nothing more.
+written, or the kernel fails, memory is not what the disk says and the node halts: it answers
+nothing more.
 
 After a reorganisation the transactions of disconnected blocks return to the mempool, oldest
 first, then what waited before is judged again; what no longer fits is dropped, as in Core.
@@ -32,7 +33,7 @@ from custodyd.devnet.blocks import (
 from custodyd.devnet.bytesio import FormatError
 from custodyd.devnet.chain_index import ChainIndex, IndexedBlock
 from custodyd.devnet.coins import CoinView
-from custodyd.devnet.consensus import ChainEvent, Consensus, verify_scripts
+from custodyd.devnet.consensus import ChainEvent, Consensus, ConsensusFailed, verify_scripts
 from custodyd.devnet.faucet import Faucet, FaucetCoin, FaucetDry
 from custodyd.devnet.journal import Journal, RecordKind
 from custodyd.devnet.mempool import Entry, Mempool
@@ -48,7 +49,7 @@ MAX_SCRIPT_CACHE = 20_000
 
 
 class NodeHalted(Exception):
-    """The journal could not be written; the process has to be started again."""
+    """Memory and disk may differ; the process has to be started again."""
 
 
 class BlockRefused(Exception):
@@ -85,6 +86,7 @@ class Node:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.lock = threading.RLock()
         self.halted = threading.Event()
+        self.halt_reason = ""
         self._clock = clock
         self._started_s = int(clock())
         self._journal = Journal(folder / JOURNAL_FILE)
@@ -387,23 +389,32 @@ class Node:
         """The writer's turn: refusals change nothing that is not committed; surprises halt."""
         with self.lock:
             if self.halted.is_set():
-                raise NodeHalted("the journal could not be written")
+                raise NodeHalted(self.halt_reason)
             try:
                 yield
             except REFUSALS:
                 self._commit()
                 raise
-            except BaseException:
-                self.halted.set()
+            except NodeHalted:
+                raise
+            except ConsensusFailed as error:
+                raise self._halt(f"the consensus library failed: {error}") from error
+            except BaseException as error:
+                self._halt(f"unexpected: {type(error).__name__}")
                 raise
             self._commit()
+
+    def _halt(self, reason: str) -> NodeHalted:
+        self.halt_reason = reason
+        self.halted.set()
+        return NodeHalted(reason)
 
     def _commit(self) -> None:
         try:
             self._journal.commit()
         except OSError as error:
-            self.halted.set()
-            raise NodeHalted(f"the journal could not be written: {error.strerror}") from error
+            reason = f"the journal could not be written: {error.strerror}"
+            raise self._halt(reason) from error
 
 
 REFUSALS = (Rejected, BlockRefused, FormatError, FaucetDry, ValueError)

@@ -27,6 +27,7 @@ from custodyd.devnet.transactions import Transaction, parse_transaction
 
 MAX_TEST_PACKAGE = 25
 DEFAULT_MAX_FEE_RATE = "0.10"
+MAX_MAX_FEE_RATE_SAT_KVB = 100_000_000
 MIN_CONF_TARGET, MAX_CONF_TARGET = 1, 1008
 NO_ESTIMATE = "Insufficient data or no feerate found"
 CODE_OF_KIND = {
@@ -46,6 +47,14 @@ def decode(text: str) -> Transaction:
         ) from error
 
 
+def _max_fee_rate(given: Arguments) -> int:
+    """The call's limit in satoshi for 1,000 vbytes; 0 for none."""
+    limit = given.amount_sat("maxfeerate")
+    if limit >= MAX_MAX_FEE_RATE_SAT_KVB:
+        raise invalid("Fee rates larger than or equal to 1BTC/kvB are not accepted")
+    return limit
+
+
 def _exceeds_fee_rate(accepted: Accepted, max_sat_kvb: int) -> bool:
     entry = accepted.entry
     return max_sat_kvb > 0 and entry.fee_sat * 1000 > max_sat_kvb * entry.vsize
@@ -61,6 +70,7 @@ def _check_burn(tx: Transaction, limit_sat: int) -> None:
 
 def _send(node: Node, given: Arguments) -> Json:
     tx = decode(given.text("hexstring"))
+    max_sat_kvb = _max_fee_rate(given)
     _check_burn(tx, given.amount_sat("maxburnamount"))
     if any(node.coins.get((tx.txid, vout)) for vout in range(len(tx.outputs))):
         raise RpcFault(RpcCode.ALREADY_IN_UTXO_SET, "Transaction outputs already in utxo set")
@@ -68,7 +78,7 @@ def _send(node: Node, given: Arguments) -> Json:
         return display(tx.txid)
     try:
         accepted = node.judge(tx, node.pool)
-        if _exceeds_fee_rate(accepted, given.amount_sat("maxfeerate")):
+        if _exceeds_fee_rate(accepted, max_sat_kvb):
             raise RpcFault(
                 RpcCode.VERIFY_ERROR,
                 "Fee exceeds maximum configured by user (e.g. -maxtxfee, maxfeerate)",
@@ -88,7 +98,10 @@ def _test_accept(node: Node, given: Arguments) -> Json:
     if len(txs) > 1 and len(set(spent)) != len(spent):
         return [{**_ids(tx), "package-error": "conflict-in-package"} for tx in txs]
     pool = node.pool.copy()
-    max_sat_kvb = given.amount_sat("maxfeerate")
+    max_sat_kvb = _max_fee_rate(given)
+    if len(txs) > 1 and any(node.pool.conflicts(tx) for tx in txs):
+        refused = {"allowed": False, "reject-reason": "bip125-replacement-disallowed"}
+        return [{**_ids(tx), **(refused if node.pool.conflicts(tx) else {})} for tx in txs]
     return [_test_one(node, tx, pool, max_sat_kvb) for tx in txs]
 
 

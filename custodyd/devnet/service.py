@@ -20,7 +20,7 @@ from custodyd.devnet.credentials import Credentials, CredentialsInvalid
 from custodyd.devnet.dispatch import Dispatcher
 from custodyd.devnet.http_server import LOOPBACK, RpcServer
 from custodyd.devnet.journal import JournalError
-from custodyd.devnet.node import Node
+from custodyd.devnet.node import Node, NodeHalted
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class Devnet:
         """Replay the journal; from now on every method answers. Raises DevnetFailed."""
         try:
             node = Node(self._config.data_dir)
-        except (JournalError, OSError, ValueError) as error:
+        except (JournalError, NodeHalted, OSError, ValueError) as error:
             raise DevnetFailed(f"cannot use {self._config.data_dir}: {error}") from error
         self._dispatcher.node = node
         return node
@@ -94,7 +94,7 @@ class Devnet:
         log.info("devnet: height %d, rpc %s:%d", node.index.height, LOOPBACK, self.port)
         while not self._stop.wait(POLL_S):
             if node.halted.is_set():
-                raise DevnetFailed("the journal could not be written: check the disk, start again")
+                raise DevnetFailed(f"{node.halt_reason}; check the disk, then start again")
 
     def close(self) -> None:
         """Take no more requests, let the one that runs finish, let go of the files."""
