@@ -43,20 +43,6 @@ VECTORS = Path(__file__).parents[1] / "vectors"
 Bend = Callable[[bytes], bytes]
 
 
-def field(number: int, wire_type: int, payload: bytes) -> bytes:
-    return bytes([number << 3 | wire_type]) + payload
-
-
-BENDS: dict[str, Bend] = {
-    "trailing byte": lambda raw: raw + b"\x00",
-    "truncated": lambda raw: raw[:-1],
-    "unknown field": lambda raw: raw + b"\xfa\x7f\x01x",
-    "first field twice": lambda raw: first_field(raw) + raw,
-    "first field last": lambda raw: raw[len(first_field(raw)) :] + first_field(raw),
-    "overlong length": lambda raw: overlong(raw),
-}
-
-
 def first_field(raw: bytes) -> bytes:
     """The first field of a message, which is length-delimited and shorter than 2 MiB."""
     length, shift, at = 0, 0, 1
@@ -73,6 +59,16 @@ def overlong(raw: bytes) -> bytes:
     while raw[at] & 0x80:
         at += 1
     return raw[:at] + bytes([raw[at] | 0x80, 0x00]) + raw[at + 1 :]
+
+
+BENDS: dict[str, Bend] = {
+    "trailing byte": lambda raw: raw + b"\x00",
+    "truncated": lambda raw: raw[:-1],
+    "unknown field": lambda raw: raw + b"\xfa\x7f\x01x",
+    "first field twice": lambda raw: first_field(raw) + raw,
+    "first field last": lambda raw: raw[len(first_field(raw)) :] + first_field(raw),
+    "overlong length": overlong,
+}
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from signer_node.kernel import curve
 from signer_node.kernel.bitcoin.faults import BitcoinFault
@@ -71,7 +72,27 @@ def transcript_digest(proposal: VaultProposal, cosigners: Sequence[Cosigner]) ->
 def check_certificate(
     certificate: Body[VaultCertificate], genesis: Body[Genesis]
 ) -> CertifiedVault:
-    """Rules 1 to 3; raises Refusal. Who relies on a vault also checks rule 4."""
+    """Rules 1 to 3; raises Refusal. Who relies on a vault also checks rule 4.
+
+    A function of two digests, and every manifest asks it: what passed is remembered.
+    """
+    key = (certificate.digest, genesis.digest)
+    vault = _PASSED.get(key)
+    if vault is None:
+        vault = _check_certificate(certificate, genesis)
+        if len(_PASSED) >= _MOST_PASSED:
+            _PASSED.clear()
+        _PASSED[key] = vault
+    return vault
+
+
+_MOST_PASSED: Final = 64
+_PASSED: Final[dict[tuple[bytes, bytes], CertifiedVault]] = {}
+
+
+def _check_certificate(
+    certificate: Body[VaultCertificate], genesis: Body[Genesis]
+) -> CertifiedVault:
     document = certificate.document
     if document.genesis != genesis.digest or document.threshold != genesis.document.threshold:
         raise Refusal(ErrorId.CERTIFICATE_INVALID, "of another genesis or threshold")
