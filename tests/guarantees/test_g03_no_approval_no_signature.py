@@ -1,4 +1,4 @@
-"""G3: no approval, no signature: enough people, at more nodes than may be corrupt, never a requester.
+"""G3: no approval, no signature: enough people at more nodes than may be corrupt, no requester.
 
 The rule is stated here a second time, in the plainest words, and compared over random sets of
 approvals in random quorums.
