@@ -144,6 +144,15 @@ class Journal(Queries):
             script = f"BEGIN;{_BASE}{SCHEMA}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;"
             self._connection.executescript(script)
 
+    @property
+    def identity_key(self) -> bytes:
+        """The key by which every record is signed."""
+        return self._writer.identity_key
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
     # --- writing ---
 
     def commit(self, step: Step, now_s: int, cursor: Cursor | None = None) -> None:

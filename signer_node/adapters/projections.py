@@ -38,8 +38,8 @@ CREATE INDEX header_on_best_chain ON header (height) WHERE best;
 CREATE TABLE request (withdrawal_id TEXT PRIMARY KEY, digest BLOB NOT NULL) STRICT;
 CREATE TABLE manifest (
     digest BLOB PRIMARY KEY, record INTEGER NOT NULL, batch_id TEXT NOT NULL,
-    txid BLOB NOT NULL, replaces BLOB NOT NULL, journaled_at_s INTEGER NOT NULL, expires_at_s INTEGER NOT NULL,
-    rejected INTEGER NOT NULL, released INTEGER NOT NULL) STRICT;
+    txid BLOB NOT NULL, replaces BLOB NOT NULL, journaled_at_s INTEGER NOT NULL,
+    expires_at_s INTEGER NOT NULL, rejected INTEGER NOT NULL, released INTEGER NOT NULL) STRICT;
 CREATE INDEX manifest_expiry ON manifest (expires_at_s);
 CREATE TABLE payment (
     manifest BLOB NOT NULL, withdrawal_id TEXT NOT NULL,

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from signer_node.adapters.header_store import SqliteHeaders
 from signer_node.core.ledger import CommitmentEntry, ManifestEntry
+from signer_node.core.projection import open_proposal
 from signer_node.kernel.bitcoin.transaction import Outpoint, TxOut
 from signer_node.kernel.documents.genesis import Genesis
 from signer_node.kernel.documents.journal import JournalRecord
@@ -162,8 +163,8 @@ class Queries:
     def manifests(self, most: int = MAX_LISTED) -> list[ManifestRow]:
         """The manifests checked here, the last one first."""
         sql = (
-            "SELECT digest, batch_id, txid, replaces, journaled_at_s, expires_at_s, rejected, released,"
-            " (SELECT count(*) FROM payment WHERE payment.manifest = digest)"
+            "SELECT digest, batch_id, txid, replaces, journaled_at_s, expires_at_s, rejected,"
+            " released, (SELECT count(*) FROM payment WHERE payment.manifest = digest)"
             " FROM manifest ORDER BY record DESC LIMIT ?"
         )
         return [ManifestRow(*row) for row in self._rows(sql, min(most, MAX_LISTED))]
@@ -180,6 +181,19 @@ class Queries:
             " WHERE c.vault = k.vault AND c.epoch = k.epoch), 0) FROM vault_key AS k"
         )
         return [(vault, epoch, bool(done)) for vault, epoch, done in self._rows(sql)]
+
+    def certificate_of_manifest(self, proposal: bytes) -> bytes:
+        """Body of the certificate that a checked manifest names."""
+        digest = open_proposal(proposal).body.document.certificate
+        return bytes(self._value("SELECT body FROM certificate WHERE digest = ?", digest))
+
+    def unsent_count(self) -> int:
+        """How many envelopes wait to be sent."""
+        return int(self._value("SELECT count(*) FROM outbox WHERE NOT sent"))
+
+    def table(self, name: str) -> list[Any]:
+        """Every row of a projection, to compare it with its replay."""
+        return sorted(self._rows(f"SELECT * FROM {name}"), key=repr)  # noqa: S608 - our own names
 
     # --- SQL ---
 

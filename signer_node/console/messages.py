@@ -13,7 +13,7 @@ MAX_REQUEST_BYTES: Final = 6 * 1024 * 1024
 MAX_RESPONSE_BYTES: Final = 16 * 1024 * 1024
 
 
-class _Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
+class _Message(msgspec.Struct, forbid_unknown_fields=True, tag=True):
     pass
 
 
@@ -127,5 +127,5 @@ class Failed(_Message):
 
 Response = Status | Manifests | Shown | PendingGenesis | Done | Failed
 
-REQUESTS: Final = msgspec.json.Decoder(Request)
-RESPONSES: Final = msgspec.json.Decoder(Response)
+REQUESTS: Final[msgspec.json.Decoder[Request]] = msgspec.json.Decoder(Request)
+RESPONSES: Final[msgspec.json.Decoder[Response]] = msgspec.json.Decoder(Response)

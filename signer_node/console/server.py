@@ -95,11 +95,11 @@ class ConsoleServer:
                 failed = Failed(refusal.error.name, refusal.detail)
                 with contextlib.suppress(OSError):
                     connection.sendall(msgspec.json.encode(failed) + b"\n")
+            except Exception:  # noqa: BLE001 - one bad request must not end the console
+                _log.error("internal error", exc_info=True)
 
     def _check_peer(self, connection: socket.socket) -> None:
-        raw = connection.getsockopt(
-            socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size
-        )
+        raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size)
         _pid, uid, _gid = _PEER_CREDENTIALS.unpack(raw)
         if uid != self._allowed_uid:
             raise Refusal(ErrorId.CONSOLE_PEER_FORBIDDEN, f"uid {uid}, not {self._allowed_uid}")

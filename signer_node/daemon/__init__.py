@@ -1,0 +1,1 @@
+"""The running node and its commands: the only room that reads configuration."""

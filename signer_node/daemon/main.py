@@ -1,0 +1,197 @@
+"""`signer-node`: the command line. What each command does stands in its own function."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from signer_node.console.terminal import complain
+from signer_node.daemon import look_commands as look
+from signer_node.daemon import node_commands as node
+from signer_node.daemon import operator_commands as operator
+from signer_node.daemon.config import Configuration, load
+from signer_node.kernel.documents.manifest import RejectReason
+from signer_node.kernel.errors import ExitCode, Refusal
+
+_SETTINGS: Final = (
+    "data_dir", "coordinator", "credentials_dir", "heartbeat_s", "poll_wait_ms", "log_level",
+    "metrics_file", "notice_file",
+)  # fmt: skip
+_LEAST_KDF: Final = 10
+_MOST_KDF: Final = 20
+
+Command = Callable[[argparse.Namespace, Configuration], ExitCode]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is the catalogue's."""
+    args = _parser().parse_args(argv)
+    try:
+        flags = {name: getattr(args, name, None) for name in _SETTINGS}
+        command: Command = args.command
+        return int(command(args, load(args.config, flags)).value)
+    except Refusal as refusal:
+        complain(refusal)
+        return int(refusal.error.value.exit_code.value)
+    except KeyboardInterrupt:
+        return int(ExitCode.FAILED.value)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="signer-node", description="A node of a signing quorum: checks, asks, signs."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_node_commands(commands)
+    _add_run(commands)
+    _add_safe_keeping(commands)
+    _add_looks(commands)
+    _add_decisions(commands)
+    return parser
+
+
+def _add(commands: Any, name: str, command: Command, text: str) -> argparse.ArgumentParser:
+    """A command with the flags that all have."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=text, description=text, allow_abbrev=False
+    )
+    parser.set_defaults(command=command)
+    parser.add_argument("--config", metavar="FILE", help="TOML file; flags win over it")
+    parser.add_argument("--data-dir", metavar="DIR", help="the node's folder")
+    parser.add_argument("--json", action="store_true", help="report as one JSON document")
+    return parser
+
+
+def _passphrase(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--passphrase-fd", type=int, metavar="N", help="read the passphrase from this descriptor"
+    )
+    parser.add_argument(
+        "--credentials-dir", metavar="DIR", help="read it from DIR/passphrase (systemd's folder)"
+    )
+
+
+def _kdf(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--kdf-log2-n", type=_kdf_cost, default=17, metavar="N",
+        help="scrypt's cost, log2 (default 17; less only for tests)",
+    )  # fmt: skip
+
+
+def _kdf_cost(text: str) -> int:
+    cost = int(text)
+    if not _LEAST_KDF <= cost <= _MOST_KDF:
+        raise argparse.ArgumentTypeError(f"between {_LEAST_KDF} and {_MOST_KDF}")
+    return cost
+
+
+def _add_node_commands(commands: Any) -> None:
+    parser = _add(commands, "init", node.init, "make the node's keys")
+    _passphrase(parser)
+    _kdf(parser)
+    people = commands.add_parser("operator", help="operators' approval keys").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    parser = _add(people, "create", node.create_operator, "make an operator's approval key")
+    parser.add_argument("--person", required=True)
+    parser.add_argument("--role", required=True)
+    parser.add_argument("--out", required=True, metavar="FILE")
+    _passphrase(parser)
+    _kdf(parser)
+    parser = _add(commands, "enroll", node.enroll, "take the slot that a one-time token opens")
+    token = parser.add_mutually_exclusive_group(required=True)
+    token.add_argument("--token", help="custodyd1.X.Y, as the coordinator gave it")
+    token.add_argument("--token-file", metavar="FILE")
+    parser.add_argument("--coordinator", metavar="HOST:PORT", help="its enrolment port")
+    parser.add_argument(
+        "--operator", action="append", metavar="FILE", help="an operator's card (FILE.pub), again"
+    )
+    _passphrase(parser)
+    parser = _add(commands, "renew", node.renew, "get a newer transport certificate")
+    parser.add_argument("--coordinator", metavar="HOST:PORT", help="its mTLS port")
+    _passphrase(parser)
+    _add(commands, "version", node.show_version, "the installed version")
+
+
+def _add_run(commands: Any) -> None:
+    parser = _add(commands, "run", node.run_daemon, "run the node until SIGTERM")
+    _settings(parser)
+    parser.add_argument("--check-config", action="store_true", help="read the settings and end")
+    _passphrase(parser)
+    config = commands.add_parser("config", help="settings").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    parser = _add(config, "show", node.show_config, "every setting and where it came from")
+    _settings(parser)
+    parser.add_argument("--credentials-dir", metavar="DIR")
+
+
+def _settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--coordinator", metavar="HOST:PORT", help="its mTLS port")
+    parser.add_argument("--heartbeat-s", type=float, metavar="S")
+    parser.add_argument("--poll-wait-ms", type=int, metavar="MS")
+    parser.add_argument("--log-level", metavar="LEVEL")
+    parser.add_argument("--metrics-file", metavar="FILE")
+    parser.add_argument("--notice-file", metavar="FILE")
+
+
+def _add_safe_keeping(commands: Any) -> None:
+    parser = _add(commands, "passphrase", node.change_passphrase, "change the passphrase")
+    _passphrase(parser)
+    parser.add_argument("--new-passphrase-fd", type=int, metavar="N")
+    _kdf(parser)
+    parser = _add(commands, "backup", node.back_up, "write keys (sealed) and journal to a file")
+    parser.add_argument("file")
+    parser = _add(commands, "restore", node.restore, "make a node of a backup")
+    parser.add_argument("file")
+    journal = commands.add_parser("journal", help="the journal").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    _add(journal, "verify", node.verify_journal, "verify every record, replay the projections")
+
+
+def _add_looks(commands: Any) -> None:
+    genesis = commands.add_parser("genesis", help="the quorum's beginning").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    _add(genesis, "show", look.genesis_show, "the genesis that came, and its 24 words")
+    parser = _add(genesis, "confirm", operator.genesis_confirm, "bind the node to the genesis")
+    parser.add_argument("--words", help="the 24 words; asked for when not given")
+    _add(commands, "status", look.status, "how the node stands")
+    parser = _add(commands, "list", look.list_manifests, "the manifests that this node checked")
+    parser.add_argument("--waiting", action="store_true", help="only what waits for an operator")
+    parser = _add(commands, "show", look.show, "the screen of one manifest")
+    parser.add_argument("id", help="batch id, or the first digits of the digest")
+    parser = _add(commands, "verify", look.verify, "work out a manifest or PSBT file offline")
+    parser.add_argument("file")
+    parser.add_argument("--network", choices=("main", "signet", "regtest"), default="main")
+    parser = _add(commands, "export", look.export, "write a manifest or its PSBT to a file")
+    parser.add_argument("id")
+    parser.add_argument("--psbt", metavar="FILE")
+    parser.add_argument("--manifest", metavar="FILE")
+
+
+def _add_decisions(commands: Any) -> None:
+    parser = _add(commands, "approve", operator.approve, "look at a manifest and approve it")
+    parser.add_argument("id", help="batch id, or the first digits of the digest")
+    parser.add_argument("--key", required=True, metavar="FILE", help="your sealed approval key")
+    parser.add_argument("--confirm", metavar="GROUP", help="the last group, for scripts")
+    _passphrase(parser)
+    parser = _add(commands, "reject", operator.reject, "reject a manifest, with a reason")
+    parser.add_argument("id", help="batch id, or the first digits of the digest")
+    parser.add_argument("--key", required=True, metavar="FILE", help="your sealed approval key")
+    reasons = [
+        one.name.lower().replace("_", "-")
+        for one in RejectReason
+        if one not in (RejectReason.UNKNOWN, RejectReason.NONE)
+    ]
+    parser.add_argument("--reason", required=True, choices=reasons)
+    parser.add_argument("--text", default="", help="why, in your own words")
+    parser.add_argument("--outputs", metavar="1,2", help="only these payouts; none: the batch")
+    _passphrase(parser)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
