@@ -45,6 +45,7 @@ from custodyd.chain.rpc_answers import (
     read_blockchain_info,
     read_fee_estimate,
     read_hash,
+    read_hashes,
     read_header,
     read_hex,
     read_mempool_entry,
@@ -255,6 +256,10 @@ class ChainRpc:
     def get_mempool_entry(self, txid: bytes) -> MempoolEntry | None:
         """None when the mempool does not hold it."""
         return self._found("getmempoolentry", (display_hash(txid),), read_mempool_entry)
+
+    def get_raw_mempool(self) -> tuple[bytes, ...]:
+        """The txids of the mempool."""
+        return _typed("getrawmempool", self.call("getrawmempool"), read_hashes)
 
     def get_mempool_info(self) -> MempoolInfo:
         return _typed("getmempoolinfo", self.call("getmempoolinfo"), read_mempool_info)

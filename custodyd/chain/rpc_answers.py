@@ -144,7 +144,7 @@ def _flag(value: Any) -> bool:
     return value
 
 
-def _hashes(value: Any) -> tuple[bytes, ...]:
+def read_hashes(value: Any) -> tuple[bytes, ...]:
     return tuple(read_hash(one) for one in _list(value))
 
 
@@ -246,8 +246,8 @@ def read_mempool_entry(answer: Any) -> MempoolEntry:
         descendants=read_whole(seen["descendantcount"]),
         descendants_vsize=read_whole(seen["descendantsize"]),
         descendants_fee_sat=_amount_sat(fees["descendant"]),
-        depends=_hashes(seen["depends"]),
-        spent_by=_hashes(seen["spentby"]),
+        depends=read_hashes(seen["depends"]),
+        spent_by=read_hashes(seen["spentby"]),
     )
 
 

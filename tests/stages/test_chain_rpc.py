@@ -90,6 +90,7 @@ def test_a_transaction_from_broadcast_to_proof(node: Node, rpc: ChainRpc) -> Non
     assert (entry.fee_sat, entry.vsize, entry.ancestors) == (1234, tx.vsize, 1)
     assert rpc.get_raw_transaction(tx.txid) == tx.raw
     assert rpc.get_mempool_info().transactions == 1
+    assert rpc.get_raw_mempool() == (tx.txid,)
     unconfirmed = rpc.get_tx_out(tx.txid, 0)
     assert unconfirmed is not None
     assert (unconfirmed.confirmations, unconfirmed.amount_sat) == (0, COIN_SAT - 1234)

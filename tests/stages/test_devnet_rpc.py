@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -471,3 +472,27 @@ def test_spending_two_coins_of_one_faucet_payment(devnet: DevnetProcess) -> None
     with pytest.raises(RpcRefusal, match="maxfeerate"):
         send(devnet, tx)
     assert devnet.rpc("sendrawtransaction", tx.raw.hex(), 0) == shown(tx.txid)
+
+
+def test_many_callers_at_once_see_one_consistent_chain(devnet: DevnetProcess) -> None:
+    txids: list[str] = []
+
+    def caller(number: int) -> None:
+        for step in range(8):
+            txids.append(devnet.rpc("devnet_faucet", ANYONE_ADDRESS, "0.001"))
+            if (number + step) % 3 == 0:
+                devnet.rpc("devnet_mine", 1)
+            if (number + step) % 5 == 0:
+                devnet.rpc("devnet_fork", 1, 2)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(caller, range(6)))
+    devnet.rpc("devnet_mine", 1)
+    assert devnet.rpc("getrawmempool") == []
+    height = devnet.rpc("getblockcount")
+    mined: list[str] = []
+    for at in range(height + 1):
+        block = devnet.rpc("getblock", devnet.rpc("getblockhash", at))
+        mined += block["tx"]
+    assert len(set(mined)) == len(mined)
+    assert set(txids) <= set(mined)
