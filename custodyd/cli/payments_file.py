@@ -119,7 +119,10 @@ def _checked(fields: dict[str, str], network: Network) -> Payment | str:
     if len(account) > MAX_TEXT:
         return f"account is longer than {MAX_TEXT} characters"
     check_text(account, "account")
-    script = script_from_address(fields["address"], network)
+    try:
+        script = script_from_address(fields["address"], network)
+    except BitcoinFault as fault:
+        return f"no address of {network.parameters.name}: {fault}"
     amount_sat = _amount_sat(fields)
     check_payment(amount_sat)
     least_sat = dust_threshold_sat(script)
