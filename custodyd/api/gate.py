@@ -20,7 +20,7 @@ import structlog
 from grpc_status import rpc_status
 
 from custodyd.api.errors import code_of, status_of
-from custodyd.api.identity import caller_of, require_role
+from custodyd.api.identity import caller_of, require_open, require_role
 from custodyd.errors import CustodydError, ErrorId
 from custodyd.telemetry.metrics import GRPC_HANDLED, GRPC_SECONDS
 from signer_node.kernel.errors import Refusal
@@ -50,7 +50,8 @@ class Gate(grpc.ServerInterceptor):
         handler = continuation(details)
         if handler is None:
             return None
-        passage = _Passage(details.method, self._is_open)
+        kind = "server_stream" if handler.response_streaming else "unary"
+        passage = _Passage(details.method, kind, self._is_open)
         if handler.response_streaming:
             return _streaming(handler, passage)
         return grpc.unary_unary_rpc_method_handler(
@@ -80,6 +81,7 @@ class _Passage:
     """One method's way through the gate."""
 
     method: str
+    kind: str
     is_open: bool
 
     def unary(self, behaviour: Any) -> Callable[[Any, grpc.ServicerContext], Any]:
@@ -90,7 +92,7 @@ class _Passage:
                 answer = behaviour(request, context)
             except Exception as bad:  # noqa: BLE001 - the one place where errors become statuses
                 self._fail(bad, context, started)
-            self._count("unary", grpc.StatusCode.OK, started)
+            self._count(grpc.StatusCode.OK, started)
             return answer
 
         return call
@@ -103,7 +105,7 @@ class _Passage:
                 yield from behaviour(request, context)
             except Exception as bad:  # noqa: BLE001 - the one place where errors become statuses
                 self._fail(bad, context, started)
-            self._count("server_stream", grpc.StatusCode.OK, started)
+            self._count(grpc.StatusCode.OK, started)
 
         return call
 
@@ -115,7 +117,9 @@ class _Passage:
         most = LARGER.get(self.method, MAX_REQUEST_BYTES)
         if size > most:
             raise CustodydError(ErrorId.MESSAGE_TOO_LARGE, f"{size} bytes, at most {most}")
-        if not self.is_open:
+        if self.is_open:
+            require_open(self.method)
+        else:
             require_role(self.method, caller_of(context))
 
     def _fail(self, bad: Exception, context: grpc.ServicerContext, started: float) -> NoReturn:
@@ -127,10 +131,10 @@ class _Passage:
         else:
             _LOG.error("defect", method=self.method, fault=type(bad).__name__, exc_info=bad)
             status = status_of(CustodydError(ErrorId.INTERNAL))
-        self._count("unary", code_of(status), started)
+        self._count(code_of(status), started)
         context.abort_with_status(rpc_status.to_status(status))
 
-    def _count(self, kind: str, code: grpc.StatusCode, started: float) -> None:
+    def _count(self, code: grpc.StatusCode, started: float) -> None:
         _, service, method = self.method.split("/")
-        GRPC_HANDLED.labels(kind, service, method, code.name).inc()
-        GRPC_SECONDS.labels(kind, service, method).observe(time.monotonic() - started)
+        GRPC_HANDLED.labels(self.kind, service, method, code.name).inc()
+        GRPC_SECONDS.labels(self.kind, service, method).observe(time.monotonic() - started)

@@ -72,10 +72,14 @@ METHOD_ROLES: Final[dict[str, frozenset[Role]]] = {
     "/signer_node.mailbox.v1.MailboxService/Sync": frozenset({Role.SIGNER}),
     "/signer_node.mailbox.v1.EnrolmentService/Renew": _ENROLLED,
     "/grpc.health.v1.Health/Check": _ENROLLED,
-    "/grpc.health.v1.Health/Watch": frozenset({Role.ADMIN, Role.OBSERVER}),
+    # Closed: it would hold a worker for as long as somebody looks.
+    "/grpc.health.v1.Health/Watch": frozenset(),
     "/grpc.health.v1.Health/List": _ENROLLED,
     _REFLECTION: _ENROLLED,
 }
+
+# What the enrolment port serves, where callers have no certificate yet.
+OPEN_METHODS: Final = frozenset({"/signer_node.mailbox.v1.EnrolmentService/Enroll"})
 
 
 def parse_identity(uri: str) -> Identity:
@@ -93,6 +97,12 @@ def caller_of(context: grpc.ServicerContext) -> Identity:
         raise CustodydError(ErrorId.IDENTITY_MISSING)
     raw = found[0]
     return parse_identity(raw.decode("ascii", "replace") if isinstance(raw, bytes) else str(raw))
+
+
+def require_open(method: str) -> None:
+    """Raise ROLE_FORBIDDEN unless the method is for callers without a certificate."""
+    if method not in OPEN_METHODS:
+        raise CustodydError(ErrorId.ROLE_FORBIDDEN, "not served on the enrolment port")
 
 
 def require_role(method: str, caller: Identity) -> None:

@@ -6,10 +6,12 @@ Exceptions leave their type and place, never their text: texts of libraries quot
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import traceback
 from collections.abc import MutableMapping
+from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
 import structlog
@@ -41,6 +43,26 @@ def configure_logs(stream: TextIO | None = None, level: str = "info") -> None:
         logger_factory=structlog.WriteLoggerFactory(stream or sys.stderr),
         cache_logger_on_first_use=False,
     )
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(_JsonLine())
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+
+
+class _JsonLine(logging.Formatter):
+    """A record of the standard library in the same form, by the same rules."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry: MutableMapping[str, Any] = {
+            "event": record.getMessage(),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "exc_info": record.exc_info[1] if record.exc_info else None,
+        }
+        kept = keep_allowed(None, "", place_of_exception(None, "", entry))
+        return json.dumps(kept, sort_keys=True)
 
 
 def place_of_exception(

@@ -1,0 +1,1 @@
+"""The coordinator's process: configuration, files, wiring."""
