@@ -25,7 +25,7 @@ DEV := .venv/.installed
 SIGNER := .venv-signer/.installed
 NODE := tests/js_client/node_modules/.installed
 # What the signer's own environment tests, without custodyd.
-SIGNER_TESTS := __init__.py conftest.py kernel signer vectors
+SIGNER_TESTS := __init__.py conftest.py kernel signer adversaries guarantees world vectors
 
 .PHONY: help demo quorum test pytest test-signer lint bench tools proto proto-release lock format docs docs-check clean setup
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 from collections.abc import Sequence
@@ -80,18 +81,21 @@ class Queries:
 
     def request_digests(self, withdrawal_ids: Sequence[str]) -> dict[str, bytes]:
         """Digest of the request first seen with each of these ids, where one was."""
-        sql = "SELECT withdrawal_id, digest FROM request WHERE withdrawal_id = ?"
-        rows = (self._row(sql, one) for one in withdrawal_ids)
-        return {row[0]: row[1] for row in rows if row is not None}
+        sql = (
+            "SELECT withdrawal_id, digest FROM request"
+            " WHERE withdrawal_id IN (SELECT value FROM json_each(?))"
+        )
+        return dict(self._rows(sql, json.dumps(withdrawal_ids)))
 
     def released_for(self, withdrawal_ids: Sequence[str]) -> tuple[PaidManifest, ...]:
         """Every manifest for which this node released a share that pays one of these ids."""
         sql = (
-            "SELECT digest FROM manifest JOIN payment ON payment.manifest = manifest.digest"
-            " WHERE payment.withdrawal_id = ? AND manifest.released"
+            "SELECT DISTINCT digest FROM manifest JOIN payment"
+            " ON payment.manifest = manifest.digest WHERE manifest.released"
+            " AND payment.withdrawal_id IN (SELECT value FROM json_each(?)) ORDER BY digest"
         )
-        found = {row[0] for one in withdrawal_ids for row in self._rows(sql, one)}
-        return tuple(self._paid(digest) for digest in sorted(found))
+        found = self._rows(sql, json.dumps(withdrawal_ids))
+        return tuple(self._paid(digest) for (digest,) in found)
 
     def _paid(self, digest: bytes) -> PaidManifest:
         ids = self._rows("SELECT withdrawal_id FROM payment WHERE manifest = ?", digest)

@@ -98,13 +98,16 @@ def parse_canonical(message: Message, raw: bytes) -> None:
         raise Refusal(ErrorId.BYTES_NOT_CANONICAL, f"{name} is not in canonical form")
 
 
+# A conversion of one value, which raises Refusal naming the field when the value is out of form.
+_Convert = Callable[[Any, str], Any]
+
+
 @dataclass(frozen=True, slots=True)
 class _Field:
     name: str
     label: str
-    check: Callable[[Any, str], None]
-    to_document: Callable[[Any, str], Any]
-    to_wire: Callable[[Any, str], Any]
+    read: _Convert
+    write: _Convert
     repeated: bool
     nested: bool
     optional: bool
@@ -115,10 +118,6 @@ class _Plan:
     kind: Any
     message: Callable[[], Message]
     fields: tuple[_Field, ...]
-
-
-def _nothing(_value: Any, _label: str) -> None:
-    return
 
 
 _PLANS: Final[dict[Any, _Plan]] = {}
@@ -150,81 +149,106 @@ def message_class(name: str) -> Callable[[], Message]:
 
 
 def _field(kind: str, name: str, hint: Any) -> _Field:
-    hint, check = _constraint(hint)
+    hint, rule = _split(hint)
     optional = get_origin(hint) in (Union, UnionType)
     if optional:
         hint = next(arm for arm in get_args(hint) if arm is not NoneType)
     repeated = get_origin(hint) is tuple
-    element_check = check
+    count = _checker(rule) if repeated else _same
     if repeated:
-        hint, element_check = _constraint(get_args(hint)[0])
-    to_document, to_wire = _converters(hint, element_check)
+        hint, rule = _split(get_args(hint)[0])
+    read, write = _converters(hint, _checker(rule))
     return _Field(
         name=name,
         label=f"{kind}.{name}",
-        check=check if repeated else _nothing,
-        to_document=to_document,
-        to_wire=to_wire,
+        read=_each(read, count) if repeated else read,
+        write=_each(write, count) if repeated else write,
         repeated=repeated,
         nested=is_dataclass(hint),
         optional=optional,
     )
 
 
-def _constraint(hint: Any) -> tuple[Any, Callable[[Any, str], None]]:
-    """Split an annotation into its bare type and the check that it states."""
+def _split(hint: Any) -> tuple[Any, Any]:
+    """An annotation's bare type and the rule that it states, if any."""
     if get_origin(hint) is not Annotated:
-        return hint, _nothing
+        return hint, None
     bare, rule = get_args(hint)[:2]
-    return bare, _check_of(rule)
+    return bare, rule
 
 
-def _check_of(rule: Any) -> Callable[[Any, str], None]:
+def _same(value: Any, _label: str) -> Any:
+    return value
+
+
+def _each(convert: _Convert, count: _Convert) -> _Convert:
+    """The conversion of a sequence whose length `count` checks."""
+    return lambda values, label: tuple([convert(one, label) for one in count(values, label)])
+
+
+def _checker(rule: Any) -> _Convert:
+    """The check that a rule states; it gives back the value."""
     match rule:
+        case None:
+            return _same
         case Size(least, most) | Count(least, most):
-            return lambda value, label: _within(len(value), least, most, label)
+            return _length_check(least, most)
         case Range(least, most):
-            return lambda value, label: _within(value, least, most, label)
+            return _range_check(least, most)
         case Text():
             return _text_check(rule)
     raise TypeError(f"unknown rule {rule}")
 
 
-def _within(value: int, least: int, most: int, label: str) -> None:
-    if not least <= value <= most:
-        wanted = f"{least}" if least == most else f"{least} to {most}"
-        raise Refusal(ErrorId.FIELD_INVALID, f"{label} is {value}, not {wanted}")
-
-
-def _text_check(rule: Text) -> Callable[[Any, str], None]:
-    pattern = re.compile(rule.pattern) if rule.pattern is not None else None
-
-    def check(value: str, label: str) -> None:
-        _within(len(value), rule.least, rule.most, f"length of {label}")
-        check_text(value, label)
-        if pattern is not None and not pattern.fullmatch(value):
-            raise Refusal(ErrorId.FIELD_INVALID, f"{label} does not match {rule.pattern}")
+def _length_check(least: int, most: int) -> _Convert:
+    def check(value: Any, label: str) -> Any:
+        if not least <= len(value) <= most:
+            raise _outside(len(value), least, most, f"length of {label}")
+        return value
 
     return check
 
 
-def _converters(
-    hint: Any, check: Callable[[Any, str], None]
-) -> tuple[Callable[[Any, str], Any], Callable[[Any, str], Any]]:
+def _range_check(least: int, most: int) -> _Convert:
+    def check(value: int, label: str) -> int:
+        if not least <= value <= most:
+            raise _outside(value, least, most, label)
+        return value
+
+    return check
+
+
+def _outside(value: int, least: int, most: int, label: str) -> Refusal:
+    wanted = f"{least}" if least == most else f"{least} to {most}"
+    return Refusal(ErrorId.FIELD_INVALID, f"{label} is {value}, not {wanted}")
+
+
+def _text_check(rule: Text) -> _Convert:
+    """Length, forbidden characters, pattern. Every pattern allows printable ASCII alone."""
+    pattern = None if rule.pattern is None else re.compile(rule.pattern)
+
+    def check(value: str, label: str) -> str:
+        if not rule.least <= len(value) <= rule.most:
+            raise _outside(len(value), rule.least, rule.most, f"length of {label}")
+        if pattern is None or not pattern.fullmatch(value):
+            check_text(value, label)
+            if pattern is not None:
+                raise Refusal(ErrorId.FIELD_INVALID, f"{label} does not match {rule.pattern}")
+        return value
+
+    return check
+
+
+def _converters(hint: Any, check: _Convert) -> tuple[_Convert, _Convert]:
     if is_dataclass(hint):
         plan = _plan(hint)
         return lambda value, _label: _read(plan, value), lambda value, _label: _write(plan, value)
     if isinstance(hint, type) and issubclass(hint, Enum):
         return _enum_reader(hint), lambda value, _label: value.value
-
-    def checked(value: Any, label: str) -> Any:
-        check(value, label)
-        return value
-
-    return checked, checked
+    return check, check
 
 
-def _enum_reader(kind: type[Enum]) -> Callable[[Any, str], Enum]:
+def _enum_reader(kind: type[Enum]) -> _Convert:
     known = {member.value: member for member in kind if member.value != 0}
 
     def read(value: int, label: str) -> Enum:
@@ -236,19 +260,24 @@ def _enum_reader(kind: type[Enum]) -> Callable[[Any, str], Enum]:
 
 
 def _read(plan: _Plan, message: Any) -> Any:
+    present = message.ListFields()
+    if len(present) == len(plan.fields):
+        # Everything is there, in the order of field numbers, which is the dataclass's order.
+        return plan.kind(
+            *[
+                field.read(value, field.label)
+                for field, (_descriptor, value) in zip(plan.fields, present, strict=True)
+            ]
+        )
     return plan.kind(*[_read_field(field, message) for field in plan.fields])
 
 
 def _read_field(field: _Field, message: Any) -> Any:
-    if field.repeated:
-        values = getattr(message, field.name)
-        field.check(values, f"count of {field.label}")
-        return tuple([field.to_document(value, field.label) for value in values])
-    if not message.HasField(field.name):
+    if not field.repeated and not message.HasField(field.name):
         if field.optional:
             return None
         raise Refusal(ErrorId.FIELD_MISSING, field.label)
-    return field.to_document(getattr(message, field.name), field.label)
+    return field.read(getattr(message, field.name), field.label)
 
 
 def _write(plan: _Plan, document: Any) -> Message:
@@ -259,13 +288,13 @@ def _write(plan: _Plan, document: Any) -> Message:
 
 
 def _write_field(field: _Field, message: Any, value: Any) -> None:
-    if field.repeated:
-        field.check(value, f"count of {field.label}")
-        getattr(message, field.name).extend(field.to_wire(one, field.label) for one in value)
-    elif value is None and field.optional:
+    if value is None and field.optional:
         return
+    converted = field.write(value, field.label)
+    if field.repeated:
+        getattr(message, field.name).extend(converted)
     elif field.nested:
-        getattr(message, field.name).CopyFrom(field.to_wire(value, field.label))
+        getattr(message, field.name).CopyFrom(converted)
         getattr(message, field.name).SetInParent()
     else:
-        setattr(message, field.name, field.to_wire(value, field.label))
+        setattr(message, field.name, converted)

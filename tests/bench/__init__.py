@@ -1,0 +1,1 @@
+"""Measurements of ourselves beside a baseline, both in one run (`make bench`)."""
