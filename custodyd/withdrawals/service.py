@@ -77,6 +77,7 @@ class StoredWithdrawal:
     blocked_reason: BlockedReason
     blocked_detail: str
     batch_id: str | None
+    bound_to: str | None
     txid: bytes | None
     output: int | None
     confirmations: int
@@ -111,6 +112,7 @@ class Note:
     blocked_reason: BlockedReason | None = None
     blocked_detail: str | None = None
     batch_id: str | None = None
+    bound_to: str | None = None
     txid: bytes | None = None
     confirmations: int | None = None
     # external_id -> output of the batch's transaction.
@@ -217,6 +219,7 @@ class _Gulp:
             blocked_reason=WAITS_FOR[WithdrawalState.ACCEPTED],
             blocked_detail="",
             batch_id=None,
+            bound_to=None,
             txid=None,
             output=None,
             confirmations=0,
@@ -320,7 +323,7 @@ def release_holds(connection: Connection, external_ids: Sequence[str], now_s: in
 
 
 def _noted(note: Note) -> dict[str, Any]:
-    names = ("blocked_reason", "blocked_detail", "batch_id", "txid", "confirmations")
+    names = ("blocked_reason", "blocked_detail", "batch_id", "bound_to", "txid", "confirmations")
     return {name: getattr(note, name) for name in names if getattr(note, name) is not None}
 
 
@@ -452,7 +455,11 @@ def _queue_accepted(store: Store, context: StageContext) -> None:
 def _expire(store: Store, context: StageContext) -> None:
     statement = (
         select(WITHDRAWALS.c.external_id)
-        .where(WITHDRAWALS.c.state.in_(MAY_EXPIRE), WITHDRAWALS.c.valid_until_s < context.now_s())
+        .where(
+            WITHDRAWALS.c.state.in_(MAY_EXPIRE),
+            WITHDRAWALS.c.bound_to.is_(None),
+            WITHDRAWALS.c.valid_until_s < context.now_s(),
+        )
         .order_by(WITHDRAWALS.c.number)
     )
     _move_all(store, context, statement, WithdrawalState.EXPIRED)

@@ -30,6 +30,9 @@ WITHDRAWALS = Table(
     Column("blocked_reason", EnumName(BlockedReason), nullable=False),
     Column("blocked_detail", Text, nullable=False),
     Column("batch_id", String(64), nullable=True),
+    # The first batch that was approved with it: from then on only that batch and what replaces it
+    # may pay (PROTOCOL.md G4), and it neither expires nor is cancelled.
+    Column("bound_to", String(64), nullable=True),
     # Internal byte order.
     Column("txid", LargeBinary(32), nullable=True),
     Column("output", Integer, nullable=True),
