@@ -1,4 +1,4 @@
-"""Pages of docs/reference that are written from the code: the catalogues of errors."""
+"""Pages of docs/reference that are written from the code, as a whole or in their tables."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from custodyd.errors import ErrorId as CoordinatorErrorId
 from signer_node.kernel.errors import ErrorEntry, ErrorId
+from tests.house.formats_page import formats_page
 
 HEAD = """# Errors
 
@@ -34,4 +35,7 @@ def _table(rows: Iterable[tuple[str, ...]]) -> list[str]:
     return ["| " + " | ".join(line) + " |" for line in lines]
 
 
-PAGES: Mapping[str, Callable[[], str]] = {"docs/reference/errors.md": errors_page}
+PAGES: Mapping[str, Callable[[], str]] = {
+    "docs/reference/errors.md": errors_page,
+    "docs/reference/formats.md": formats_page,
+}
