@@ -125,9 +125,7 @@ class Answer:
         return json.loads(self.out)
 
 
-def run(
-    argv: Sequence[str], *secrets: Secret, said: str = "", cwd: Path | None = None
-) -> Answer:
+def run(argv: Sequence[str], *secrets: Secret, said: str = "", cwd: Path | None = None) -> Answer:
     """Run a command to its end; `said` is its standard input. Raises `CommandFailed`."""
     full, descriptors = _with_secrets(argv, secrets)
     try:
@@ -262,7 +260,7 @@ def call_rpc(port: int, credentials: Path, method: str, *params: object) -> Any:
     """One JSON-RPC call to the chain node, as any user of it would make it."""
     authorization = base64.b64encode(credentials.read_bytes().strip()).decode()
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
-    request = urllib.request.Request(  # noqa: S310 - http on loopback
+    request = urllib.request.Request(
         f"http://{LOOPBACK}:{port}/",
         data=body,
         headers={"Authorization": f"Basic {authorization}", "Content-Type": "application/json"},
