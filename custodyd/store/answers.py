@@ -39,10 +39,10 @@ class Answer:
 def check_request_id(request_id: str) -> None:
     """Raise ARGUMENT_INVALID unless it is a UUID in its usual form."""
     try:
-        usual = str(UUID(request_id))
+        is_usual = str(UUID(request_id)) == request_id.lower()
     except ValueError:
-        usual = ""
-    if usual != request_id.lower():
+        is_usual = False
+    if not is_usual:
         raise CustodydError(
             ErrorId.ARGUMENT_INVALID, "request_id is not a UUID", field="request_id"
         )

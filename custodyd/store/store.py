@@ -153,7 +153,7 @@ def open_store(url: str) -> Store:
             max_overflow=POOL_SIZE,
             pool_pre_ping=True,
             pool_timeout=BUSY_TIMEOUT_S,
-            connect_args={"connect_timeout": BUSY_TIMEOUT_S},
+            connect_args={"connect_timeout": BUSY_TIMEOUT_S, "client_encoding": "utf8"},
         )
     )
 
