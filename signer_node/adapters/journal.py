@@ -38,7 +38,6 @@ from signer_node.wire import encode, open_signed, signed_bytes
 SCHEMA_VERSION: Final = 1
 RECORD_VERSION: Final = 1
 VERIFIED_ON_OPENING: Final = 64
-MAX_OUTBOX_ROWS: Final = 100_000
 SENT_ROWS_KEPT: Final = 1_000
 _BUSY_TIMEOUT_S: Final = 5.0
 _BASE: Final = """
@@ -95,7 +94,7 @@ def connect(path: Path) -> sqlite3.Connection:
 def connect_read_only(path: Path) -> sqlite3.Connection:
     """Open the journal's file for a command that changes nothing, beside a running daemon."""
     try:
-        return _connection(f"file:{path}?mode=ro", uri=True)
+        return _connection(f"{path.absolute().as_uri()}?mode=ro", uri=True)
     except sqlite3.DatabaseError as fault:
         raise _unopened(fault) from None
 
@@ -225,7 +224,8 @@ class Journal(Queries):
             kind=record.kind,
             version=RECORD_VERSION,
             previous=head.digest,
-            written_at_s=now_s,
+            # Never before the last one, so that a clock that went back is still noticed next time.
+            written_at_s=max(now_s, head.written_at_s),
             body=record.body,
         )
         body = encode(document)

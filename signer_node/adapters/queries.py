@@ -36,6 +36,7 @@ class ManifestRow:
     expires_at_s: int
     rejected: int
     released: int
+    replaced: int
     payouts: int
 
 
@@ -168,8 +169,9 @@ class Queries:
         """The manifests checked here, the last one first."""
         sql = (
             "SELECT digest, batch_id, txid, replaces, journaled_at_s, expires_at_s, rejected,"
-            " released, (SELECT count(*) FROM payment WHERE payment.manifest = digest)"
-            " FROM manifest ORDER BY record DESC LIMIT ?"
+            " released, EXISTS (SELECT 1 FROM manifest AS later WHERE later.replaces = m.digest),"
+            " (SELECT count(*) FROM payment WHERE payment.manifest = m.digest)"
+            " FROM manifest AS m ORDER BY record DESC LIMIT ?"
         )
         return [ManifestRow(*row) for row in self._rows(sql, min(most, MAX_LISTED))]
 

@@ -89,7 +89,7 @@ def _lines(review: Review, genesis: Genesis, node: NodeFacts) -> Iterator[str]:
     yield "         say it aloud; it equals `signer-node verify FILE` on another machine"
     yield f"TXID     {txid_to_hex(review.txid)}   [bytes]"
     yield from _money(review)
-    yield from _flags(review, left_s)
+    yield from _flags(review, node, left_s)
     yield ""
     yield "  #   BTC              address (full, groups of four)   [bytes]"
     for payout in review.payouts:
@@ -119,10 +119,12 @@ def _money(review: Review) -> Iterator[str]:
     )
 
 
-def _flags(review: Review, left_s: int) -> Iterator[str]:
+def _flags(review: Review, node: NodeFacts, left_s: int) -> Iterator[str]:
     flags = list(review.flags)
     if left_s < _SOON_S:
         flags.append("expires in less than a quarter of an hour" if left_s >= 0 else "HAS EXPIRED")
+    if node.state == "replaced":
+        flags.append("A NEWER MANIFEST REPLACES THIS ONE: decide over that")
     ok = "ok: every output is requested or ours, fee within the policy's ceilings"
     yield f"FLAGS    {' | '.join([*flags, ok])}   [bytes, node]"
     if review.replaces != ZERO_DIGEST:

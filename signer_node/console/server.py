@@ -124,8 +124,14 @@ def ask(path: Path, request: Request) -> Response:
     except msgspec.MsgspecError:
         raise Refusal(ErrorId.DAEMON_UNREACHABLE, f"{path}: no answer of this version") from None
     if isinstance(response, Failed):
-        raise Refusal(ErrorId[response.error], response.detail)
+        raise _refusal(response)
     return response
+
+
+def _refusal(failed: Failed) -> Refusal:
+    if failed.error not in ErrorId.__members__:
+        return Refusal(ErrorId.DAEMON_UNREACHABLE, f"of another version: {failed.error}")
+    return Refusal(ErrorId[failed.error], failed.detail)
 
 
 def _read_line(connection: socket.socket, most: int) -> bytes:

@@ -12,8 +12,11 @@ from signer_node.kernel.errors import Refusal
 
 
 def say(text: str = "") -> None:
-    """One line for a person; whatever is not printable ASCII comes escaped."""
-    print("\n".join(shown(line) for line in text.split("\n")), flush=True)
+    """Lines for a person. Foreign text in them was escaped where it came in; what was forgotten
+    there is escaped here, line by line."""
+    lines = text.split("\n")
+    safe = (line if line.isascii() and line.isprintable() else shown(line) for line in lines)
+    print("\n".join(safe), flush=True)
 
 
 def say_json(value: Any) -> None:

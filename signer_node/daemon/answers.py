@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from signer_node import wire
 from signer_node.adapters.queries import ManifestRow
 from signer_node.console.messages import (
@@ -32,9 +34,9 @@ _SHORTEST_PREFIX = 8
 
 
 class Console:
-    """Answers requests; `certificate_expires_s` as of the start."""
+    """Answers requests; `certificate_expires_s` tells when the transport certificate ends."""
 
-    def __init__(self, service: Service, certificate_expires_s: int) -> None:
+    def __init__(self, service: Service, certificate_expires_s: Callable[[], int]) -> None:
         self._service = service
         self._journal = service.journal
         self._certificate_expires_s = certificate_expires_s
@@ -83,7 +85,7 @@ class Console:
             last_contact_s=service.last_contact_s,
             unsent=journal.unsent_count(),
             waiting=sum(self._state(row) == "waiting" for row in journal.manifests()),
-            certificate_expires_s=self._certificate_expires_s,
+            certificate_expires_s=self._certificate_expires_s(),
             vaults=[
                 f"{vault}/{epoch}{'' if certified else ' (in the making)'}"
                 for vault, epoch, certified in journal.vaults()
@@ -110,6 +112,8 @@ class Console:
             return "released"
         if row.rejected:
             return "rejected"
+        if row.replaced:
+            return "replaced"
         if row.expires_at_s < self._service.clock.now_s():
             return "expired"
         return "decided" if self._journal.decisions(row.digest) else "waiting"

@@ -75,29 +75,24 @@ def genesis_show(args: argparse.Namespace, configuration: Configuration) -> Exit
 
 def _genesis_text(genesis: Body[Genesis], pending: PendingGenesis) -> str:
     document, rules = genesis.document, genesis.document.rules
-    figures = quorum_figures(document.threshold, len(document.signers))
-    payer = "required" if rules.payer_confirmation_required else "not required"
+    count = len(document.signers)
+    figures = quorum_figures(document.threshold, count)
+    network = document.network.parameters.name
+    standing = "confirmed" if pending.confirmed else "NOT CONFIRMED: compare the words"
+    quorum = f"{document.threshold} of {count}, f = {document.corrupt_max}"
+    bears = f"f_theft = {figures.f_theft}, f_once = {figures.f_once}, f_live = {figures.f_live}"
     people = (f"{seat.person} ({seat.role}, {seat.node})" for seat in document.operators)
-    return "\n".join(
-        [
-            (
-                f"GENESIS  {shown(document.label)}, {document.network.parameters.name}, "
-                f"{'confirmed' if pending.confirmed else 'NOT CONFIRMED: compare the words'}"
-            ),
-            (
-                f"QUORUM   {document.threshold} of {len(document.signers)}, f = {document.corrupt_max};"
-                f" f_theft = {figures.f_theft}, f_once = {figures.f_once}, f_live = {figures.f_live}"
-            ),
-            f"SIGNERS  {', '.join(seat.name for seat in document.signers)}",
-            f"PEOPLE   {', '.join(people)}",
-            (
-                f"RULES    {rules.approvals_required} approvals, payer confirmation {payer},"
-                f" fee at most {rules.max_fee_sat} sat, {rules.max_fee_rate_sat_vb} sat/vB"
-            ),
-            "WORDS    the same at every node and at the backend, or something is wrong:",
-            *_word_rows(pending.words.split()),
-        ]
-    )
+    payer = "required" if rules.payer_confirmation_required else "not required"
+    ceilings = f"fee at most {rules.max_fee_sat} sat, {rules.max_fee_rate_sat_vb} sat/vB"
+    lines = [
+        f"GENESIS  {shown(document.label)}, {network}, {standing}",
+        f"QUORUM   {quorum}; {bears}",
+        f"SIGNERS  {', '.join(seat.name for seat in document.signers)}",
+        f"PEOPLE   {', '.join(people)}",
+        f"RULES    {rules.approvals_required} approvals, payer confirmation {payer}, {ceilings}",
+        "WORDS    the same at every node and at the backend, or something is wrong:",
+    ]
+    return "\n".join([*lines, *_word_rows(pending.words.split())])
 
 
 def _word_rows(words: list[str]) -> list[str]:

@@ -174,6 +174,8 @@ def show_config(args: argparse.Namespace, configuration: Configuration) -> ExitC
 def change_passphrase(args: argparse.Namespace, configuration: Configuration) -> ExitCode:
     """Seal all keys of the node under a new passphrase, in one step."""
     folder = Folder(configuration.data_dir)
+    keystore = Keystore(folder.keys)
+    keystore.sealed(IDENTITY)
     old = read_passphrase(passphrase_source(args, configuration))
     new = read_passphrase(
         Source(
@@ -184,8 +186,8 @@ def change_passphrase(args: argparse.Namespace, configuration: Configuration) ->
             is_new=True,
         )
     )
-    keystore = Keystore(folder.keys)
-    keystore.change_passphrase(old, new, Cost(args.kdf_log2_n))
+    with locked(folder.keys):
+        keystore.change_passphrase(old, new, Cost(args.kdf_log2_n))
     _report(args, {"ok": True}, "the keys are sealed under the new passphrase; old backups are not")
     return ExitCode.OK
 

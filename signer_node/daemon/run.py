@@ -103,7 +103,7 @@ def _run_locked(
         service, lambda: open_channel(folder, opened.tls_key, target), settings.poll_wait_ms
     )
     service.wake_link = link.wake
-    console = Console(service, certificate_expiry_s(folder))
+    console = Console(service, lambda: certificate_expiry_s(folder))
     server = ConsoleServer(folder.socket, console.answer, os.geteuid())
     journal.commit(Step(records=(Record(RecordKind.BOOT, boot),)), clock.now_s())
     _log.info("started", extra={"version": node_version(), "boot": boot.hex()})
