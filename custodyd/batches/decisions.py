@@ -119,9 +119,7 @@ def valid_decisions(
     valid = []
     for raw in rows:
         try:
-            valid.append(
-                check_approval(open_signed(Approval, bytes(raw)), genesis, subject, now_s)
-            )
+            valid.append(check_approval(open_signed(Approval, bytes(raw)), genesis, subject, now_s))
         except Refusal:
             continue
     return valid

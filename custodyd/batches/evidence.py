@@ -34,7 +34,9 @@ class EvidenceMissing(LookupError):
     """A coin that no block holds at the moment and that is no change of ours: a reorganisation."""
 
 
-def input_evidence(connection: Connection, outpoint: Outpoint, derived: tuple[int, int]) -> InputEvidence:
+def input_evidence(
+    connection: Connection, outpoint: Outpoint, derived: tuple[int, int]
+) -> InputEvidence:
     """What proves an output derived at (chain, index); raises EvidenceMissing."""
     chain, index = derived
     row = connection.execute(
@@ -124,7 +126,7 @@ def _own_outputs(
         ).one_or_none()
         if row is not None:
             output = TxOut(row.value_sat, bytes(row.script))
-            own[outpoint] = OwnOutput(outpoint, output, row.index)
+            own[outpoint] = OwnOutput(outpoint, output, row.child)
     return own
 
 

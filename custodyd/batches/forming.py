@@ -1,11 +1,11 @@
 """Forms batches: the oldest queued withdrawals that the coins pay, into a manifest.
 
- 1. When enough wait or the oldest waited long enough, and the signers have every header to the tip.
- 2. A withdrawal that cannot be paid (its request is refused by the kernel's own rule) is set aside
-    with the reason and blocks nobody.
- 3. If the coins do not reach for all, the oldest that fit are paid; the others wait for FUNDS.
- 4. What was built passes the kernel's check_manifest here before it is stored.
- 5. One transaction: change index, reservation, batch, a proposal to every signer, withdrawals.
+1. When enough wait or the oldest waited long enough, and the signers have every header to the tip.
+2. A withdrawal that cannot be paid (its request is refused by the kernel's own rule) is set aside
+   with the reason and blocks nobody.
+3. If the coins do not reach for all, the oldest that fit are paid; the others wait for FUNDS.
+4. What was built passes the kernel's check_manifest here before it is stored.
+5. One transaction: change index, reservation, batch, a proposal to every signer, withdrawals.
 """
 
 from __future__ import annotations
@@ -225,9 +225,7 @@ def _propose(
         store_batch(work, batch, checked)
         reserve(work.connection, [one.outpoint for one in checked.inputs], batch.batch_id)
         note_change(work.connection, batch.vault, batch.batch_id, change_of(checked))
-        outputs = {
-            one.request.request.withdrawal_id: one.output for one in checked.payouts
-        }
+        outputs = {one.request.request.withdrawal_id: one.output for one in checked.payouts}
         note = Note(batch_id=batch.batch_id, txid=batch.txid, outputs=outputs)
         ids = [one.external_id for one in chosen]
         move(work.connection, ids, WithdrawalState.BATCHED, work.now_s, note)

@@ -10,45 +10,47 @@ from typing import Final
 
 from sqlalchemy import Connection, func, select, update
 
-from custodyd.batches.records import StoredBatch, get, in_states
+from custodyd.batches.records import get
 from custodyd.batches.rules import BatchState
 from custodyd.batches.tables import BATCHES
 from custodyd.errors import CustodydError, ErrorId
+from custodyd.store import Store
+from custodyd.store.context import StageContext
 from signer_node.kernel.documents.genesis import Genesis
 from signer_node.kernel.documents.request import PayerConfirmation
 from signer_node.kernel.documents.signed import Body
 from signer_node.kernel.rules.payer import check_payer_confirmation
 from signer_node.wire import open_signed
 
-MAX_ANSWER_BYTES: Final = 3 * 1024 * 1024
-"""Proposals of one answer together, besides the first."""
+MAX_LISTED: Final = 16
 _WAITING: Final = frozenset({BatchState.APPROVED, BatchState.COMMITTED})
 
 
-def unconfirmed(connection: Connection) -> Sequence[StoredBatch]:
-    """Approved batches that wait for the payer, oldest first, as many as fit in one answer."""
-    chosen: list[StoredBatch] = []
-    total_bytes = 0
-    for batch in in_states(connection, [BatchState.APPROVED]):
-        if batch.payer_confirmation is not None:
-            continue
-        total_bytes += len(batch.proposal)
-        if chosen and total_bytes > MAX_ANSWER_BYTES:
-            break
-        chosen.append(batch)
-    return chosen
+def unconfirmed(connection: Connection) -> Sequence[tuple[str, bytes]]:
+    """(batch id, proposal) of approved batches that wait for the payer, oldest first."""
+    rows = connection.execute(
+        select(BATCHES.c.batch_id, BATCHES.c.proposal)
+        .where(BATCHES.c.state == BatchState.APPROVED, BATCHES.c.payer_confirmation.is_(None))
+        .order_by(BATCHES.c.number)
+        .limit(MAX_LISTED)
+    )
+    return [(row.batch_id, bytes(row.proposal)) for row in rows]
 
 
-def confirm(
-    connection: Connection,
-    genesis: Body[Genesis],
-    batch_id: str,
-    signed_confirmation: bytes,
-) -> None:
+def confirm(store: Store, context: StageContext, batch_id: str, signed_confirmation: bytes) -> None:
     """Check and store a confirmation; another one for the same manifest changes nothing.
 
     Raises NOT_FOUND, BATCH_NOT_WAITING, or the kernel's Refusal.
     """
+    if context.genesis is None:
+        raise CustodydError(ErrorId.GENESIS_MISSING)
+    with store.transaction() as connection:
+        _confirm(connection, context.genesis, batch_id, signed_confirmation)
+
+
+def _confirm(
+    connection: Connection, genesis: Body[Genesis], batch_id: str, signed_confirmation: bytes
+) -> None:
     batch = get(connection, batch_id)
     received = open_signed(PayerConfirmation, signed_confirmation)
     keys = {request.document.key for request in batch.received.requests}

@@ -16,7 +16,14 @@ from custodyd.batches.decisions import (
     verdicts,
 )
 from custodyd.batches.forming import form_batches
-from custodyd.batches.records import StoredBatch, annotate, change_state, external_ids, get, in_states
+from custodyd.batches.records import (
+    StoredBatch,
+    annotate,
+    change_state,
+    external_ids,
+    get,
+    in_states,
+)
 from custodyd.batches.replacing import replace_if_due
 from custodyd.batches.rules import BatchState
 from custodyd.chain.work import Work, working
@@ -82,9 +89,7 @@ def _approve(work: Work, batch: StoredBatch) -> None:
     _note(work, batch, reason, "")
 
 
-def _wait(
-    work: Work, batch: StoredBatch, counted: Tally, said: Sequence[StoredVerdict]
-) -> None:
+def _wait(work: Work, batch: StoredBatch, counted: Tally, said: Sequence[StoredVerdict]) -> None:
     """Say whose word is missing, and what signers refuse."""
     missing = [f"{counted.people_missing} more people"] if counted.people_missing else []
     if counted.nodes_missing:
@@ -156,9 +161,7 @@ def _named(batch: StoredBatch, rejections: Sequence[CheckedApproval]) -> frozens
     received = batch.received
     by_digest = {one.digest: one.document.withdrawal_id for one in received.requests}
     return frozenset(
-        by_digest[one.request]
-        for one in received.body.document.payouts
-        if one.output in outputs
+        by_digest[one.request] for one in received.body.document.payouts if one.output in outputs
     )
 
 

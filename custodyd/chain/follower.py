@@ -194,7 +194,9 @@ def _disconnect(work: Work, lost: source.ChainTip) -> None:
     work.connection.execute(
         update(BLOCKS).where(BLOCKS.c.hash == lost.hash).values(connected=False)
     )
-    _log.warning("block disconnected", extra={"height": lost.height, "block": lost.hash[::-1].hex()})
+    _log.warning(
+        "block disconnected", extra={"height": lost.height, "block": lost.hash[::-1].hex()}
+    )
     work.moved("chain.disconnected")
 
 
@@ -204,9 +206,10 @@ def _scan(work: Work, block: Block, height: int) -> None:
     outputs = find_outputs(block, watched)
     known = _known_outpoints(work.connection, spent_txids_of(block))
     spends = find_spends(block, known | {found.outpoint for found in outputs})
+    positions = {one.position for one in outputs} | {one.position for one in spends}
     _store_outputs(work, block, height, outputs)
     _store_spends(work, block, height, spends)
-    _store_transactions(work, block, height, {one.position for one in (*outputs, *spends)})
+    _store_transactions(work, block, height, positions)
     _note_change(work, outputs)
 
 
@@ -218,7 +221,7 @@ def _chunks(ids: Iterable[bytes]) -> Iterable[Sequence[bytes]]:
 
 def _watched(connection: Connection, scripts: Iterable[bytes]) -> dict[bytes, WatchedScript]:
     return {
-        bytes(row.script): WatchedScript(row.vault, row.chain, row.index)
+        bytes(row.script): WatchedScript(row.vault, row.chain, row.child)
         for chunk in _chunks(scripts)
         for row in connection.execute(
             select(WATCHED_SCRIPTS).where(WATCHED_SCRIPTS.c.script.in_(chunk))
@@ -250,16 +253,14 @@ def _insert_new(connection: Connection, table: Any, rows: Sequence[dict[str, Any
         connection.execute(insert(table), new)
 
 
-def _store_outputs(
-    work: Work, block: Block, height: int, outputs: Sequence[FoundOutput]
-) -> None:
+def _store_outputs(work: Work, block: Block, height: int, outputs: Sequence[FoundOutput]) -> None:
     rows = [
         {
             "txid": found.outpoint.txid,
             "vout": found.outpoint.vout,
             "vault": found.watched.vault,
             "chain": found.watched.chain,
-            "index": found.watched.index,
+            "child": found.watched.index,
             "value_sat": found.value_sat,
             "script": found.script,
             "block": block.header.hash,

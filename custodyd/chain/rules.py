@@ -71,15 +71,11 @@ def scripts_of(block: Block) -> set[bytes]:
 def spent_txids_of(block: Block) -> set[bytes]:
     """The txids of everything that the block spends."""
     return {
-        txin.outpoint.txid
-        for transaction in block.transactions[1:]
-        for txin in transaction.inputs
+        txin.outpoint.txid for transaction in block.transactions[1:] for txin in transaction.inputs
     }
 
 
-def find_outputs(
-    block: Block, watched: Mapping[bytes, WatchedScript]
-) -> Sequence[FoundOutput]:
+def find_outputs(block: Block, watched: Mapping[bytes, WatchedScript]) -> Sequence[FoundOutput]:
     """The block's outputs to watched scripts, in order."""
     return [
         FoundOutput(

@@ -43,6 +43,8 @@ VAULTS = Table(
     Column("digest", LargeBinary(32), nullable=True, unique=True),
     Column("certificate", LargeBinary, nullable=True),
     Column("created_at_s", BigInteger, nullable=False),
+    # When the signers were asked last.
+    Column("asked_at_s", BigInteger, nullable=False),
     # The follower's height when the vault was certified: nothing pays it before.
     Column("birth_height", Integer, nullable=False),
     # Indices below these are watched; `count` is what the backend asked for.
@@ -58,7 +60,7 @@ WATCHED_SCRIPTS = Table(
     Column("script", LargeBinary(64), primary_key=True),
     Column("vault", String(32), nullable=False),
     Column("chain", Integer, nullable=False),
-    Column("index", Integer, nullable=False),
+    Column("child", Integer, nullable=False),
 )
 
 # Every block that the follower connected, also those that the chain left again.
@@ -85,7 +87,8 @@ CHAIN_VIEW = Table(
     Column("rescan_height", Integer, nullable=True),
 )
 
-# Outputs to watched scripts in connected blocks.
+# Outputs to watched scripts in connected blocks. `child` is the derivation index on its chain
+# (a column called index would hide a method of the rows).
 OUTPUTS = Table(
     "chain_outputs",
     METADATA,
@@ -93,7 +96,7 @@ OUTPUTS = Table(
     Column("vout", BigInteger, primary_key=True),
     Column("vault", String(32), nullable=False),
     Column("chain", Integer, nullable=False),
-    Column("index", Integer, nullable=False),
+    Column("child", Integer, nullable=False),
     Column("value_sat", BigInteger, nullable=False),
     Column("script", LargeBinary(64), nullable=False),
     Column("block", LargeBinary(32), nullable=False),
@@ -140,7 +143,7 @@ MEMPOOL_OUTPUTS = Table(
     Column("vout", BigInteger, primary_key=True),
     Column("vault", String(32), nullable=False),
     Column("chain", Integer, nullable=False),
-    Column("index", Integer, nullable=False),
+    Column("child", Integer, nullable=False),
     Column("value_sat", BigInteger, nullable=False),
 )
 

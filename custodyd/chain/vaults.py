@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection, Row, insert, select, update
 
@@ -49,9 +49,7 @@ def certified_vaults(connection: Connection, network: Network) -> Sequence[Certi
 def certified_vault(connection: Connection, network: Network, name: str) -> CertifiedVault:
     """A certified vault by name; raises VAULT_UNKNOWN."""
     draft = connection.execute(
-        select(VAULTS.c.draft).where(
-            VAULTS.c.vault == name, VAULTS.c.state == VaultState.CERTIFIED
-        )
+        select(VAULTS.c.draft).where(VAULTS.c.vault == name, VAULTS.c.state == VaultState.CERTIFIED)
     ).scalar_one_or_none()
     if draft is None:
         raise CustodydError(ErrorId.VAULT_UNKNOWN, name)
@@ -61,9 +59,7 @@ def certified_vault(connection: Connection, network: Network, name: str) -> Cert
 def begin_watching(connection: Connection, network: Network, name: str) -> None:
     """Watch a vault that was just certified, from the follower's height on."""
     height = connection.execute(select(CHAIN_VIEW.c.tip_height)).scalar_one_or_none() or 0
-    connection.execute(
-        update(VAULTS).where(VAULTS.c.vault == name).values(birth_height=height)
-    )
+    connection.execute(update(VAULTS).where(VAULTS.c.vault == name).values(birth_height=height))
     extend_watch(connection, network, name)
 
 
@@ -77,13 +73,11 @@ def watch_deposits(connection: Connection, network: Network, name: str, count: i
     certified_vault(connection, network, name)
     row = _row(connection, name)
     if count > row.deposit_count:
-        connection.execute(
-            update(VAULTS).where(VAULTS.c.vault == name).values(deposit_count=count)
-        )
+        connection.execute(update(VAULTS).where(VAULTS.c.vault == name).values(deposit_count=count))
     if count > row.external_watched:
         _ask_for_rescan(connection, row.birth_height)
     extend_watch(connection, network, name)
-    return max(count, row.deposit_count)
+    return max(count, int(row.deposit_count))
 
 
 def extend_watch(connection: Connection, network: Network, name: str) -> None:
@@ -132,7 +126,7 @@ def skip_change_indices(
     extend_watch(connection, network, name)
 
 
-def _row(connection: Connection, name: str) -> Row[tuple[int, ...]]:
+def _row(connection: Connection, name: str) -> Row[Any]:
     return connection.execute(select(VAULTS).where(VAULTS.c.vault == name)).one()
 
 
@@ -148,7 +142,7 @@ def _watch(connection: Connection, vault: CertifiedVault, chain: int, indices: r
             "script": vault.kind.script(chain, index),
             "vault": vault.certificate.document.vault,
             "chain": chain,
-            "index": index,
+            "child": index,
         }
         for index in indices
     ]

@@ -84,7 +84,7 @@ def note_change(
             "txid": one.outpoint.txid,
             "vout": one.outpoint.vout,
             "vault": vault,
-            "index": one.index,
+            "child": one.index,
             "value_sat": one.value_sat,
             "script": one.script,
             "batch_id": batch_id,
@@ -99,9 +99,7 @@ def note_change(
 
 def publish_change(connection: Connection, batch_id: str) -> None:
     """The batch's transaction is out: its change may be spent."""
-    connection.execute(
-        update(CHANGE).where(CHANGE.c.batch_id == batch_id).values(spendable=True)
-    )
+    connection.execute(update(CHANGE).where(CHANGE.c.batch_id == batch_id).values(spendable=True))
 
 
 def free(connection: Connection, batch_id: str) -> None:
@@ -146,7 +144,7 @@ def _total(table: Any, *conditions: ColumnElement[bool]) -> Any:
 
 
 def _deep_enough(depth: Depth) -> ColumnElement[bool]:
-    """As the kernel's input rule: deposits buried as the genesis asks, change once, coinbases 100."""
+    """The kernel's input rule: deposits as deep as the genesis asks, change 1, coinbases 100."""
     external = depth.tip_height - depth.min_confirmations + 1
     mature = depth.tip_height - max(COINBASE_MATURITY, depth.min_confirmations) + 1
     return and_(
@@ -187,9 +185,9 @@ def _most_valuable(connection: Connection, statement: Select[Any], table: Any) -
 
 def _confirmed_coin(row: Any) -> Coin:
     outpoint = Outpoint(bytes(row.txid), row.vout)
-    return Coin(outpoint, row.value_sat, bytes(row.script), row.chain, row.index, row.height)
+    return Coin(outpoint, row.value_sat, bytes(row.script), row.chain, row.child, row.height)
 
 
 def _change_coin(row: Any) -> Coin:
     outpoint = Outpoint(bytes(row.txid), row.vout)
-    return Coin(outpoint, row.value_sat, bytes(row.script), INTERNAL_CHAIN, row.index, None)
+    return Coin(outpoint, row.value_sat, bytes(row.script), INTERNAL_CHAIN, row.child, None)

@@ -1,7 +1,7 @@
 """Reservations, and change that no block holds yet. Confirmed coins stand in the follower's tables.
 
 A coin's state follows from where it stands: in `coin_change` only (own unconfirmed change), in
-`chain_outputs` (confirmed), in `chain_spends` too (spent); reserved if it is in `coin_reservations`.
+`chain_outputs` (confirmed), in `chain_spends` too (spent); reserved if in `coin_reservations`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CHANGE = Table(
     Column("txid", LargeBinary(32), primary_key=True),
     Column("vout", BigInteger, primary_key=True),
     Column("vault", String(32), nullable=False),
-    Column("index", Integer, nullable=False),
+    Column("child", Integer, nullable=False),
     Column("value_sat", BigInteger, nullable=False),
     Column("script", LargeBinary(64), nullable=False),
     Column("batch_id", String(64), nullable=False),

@@ -11,9 +11,10 @@ does not exist yet.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+
+from custodyd.store.context import DepositTier
 
 
 class DepositState(Enum):
@@ -25,14 +26,6 @@ class DepositState(Enum):
     CREDITABLE = 3
     QUARANTINED = 4
     REORGED = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Tier:
-    """Deposits below `below_sat` are creditable at `confirmations`."""
-
-    below_sat: int
-    confirmations: int
 
 
 TRANSITIONS: Final = {
@@ -51,23 +44,18 @@ TRANSITIONS: Final = {
     "deposit.back-deep": (DepositState.REORGED, DepositState.CREDITABLE),
 }
 
-DEFAULT_TIERS: Final = (
-    Tier(below_sat=10_000_000, confirmations=1),
-    Tier(below_sat=1_000_000_000, confirmations=3),
-)
-DEEPEST_CONFIRMATIONS: Final = 6
-"""What an amount above every tier needs."""
+
+def depth_needed(amount_sat: int, tiers: Sequence[DepositTier]) -> int:
+    """The depth at which a deposit of this amount is creditable: the greatest tier decides."""
+    fitting = [tier.depth for tier in tiers if tier.from_sat <= amount_sat]
+    return fitting[-1] if fitting else 1
 
 
-def confirmations_needed(amount_sat: int, tiers: Sequence[Tier] = DEFAULT_TIERS) -> int:
-    """The depth at which a deposit of this amount is creditable."""
-    fitting = [tier.confirmations for tier in tiers if amount_sat < tier.below_sat]
-    return fitting[0] if fitting else DEEPEST_CONFIRMATIONS
-
-
-def state_on_chain(amount_sat: int, confirmations: int, tiers: Sequence[Tier]) -> DepositState:
+def state_on_chain(
+    amount_sat: int, confirmations: int, tiers: Sequence[DepositTier]
+) -> DepositState:
     """The state of a deposit that is in a block (at least one confirmation)."""
-    if confirmations >= confirmations_needed(amount_sat, tiers):
+    if confirmations >= depth_needed(amount_sat, tiers):
         return DepositState.CREDITABLE
     return DepositState.CONFIRMING
 

@@ -1,0 +1,1 @@
+"""Deposits: what arrived at addresses that were handed out, and from when it may be credited."""

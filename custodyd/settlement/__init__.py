@@ -1,0 +1,1 @@
+"""Settlement: from signed bytes to a payment that is final."""

@@ -1,0 +1,1 @@
+"""The coordinator's side of every conversation with the signer nodes: mailbox, ceremony, rounds."""
