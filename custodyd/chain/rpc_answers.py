@@ -13,6 +13,7 @@ from typing import Any, Final
 
 HASH_BYTES: Final = 32
 SATOSHI_PER_BITCOIN: Final = 100_000_000
+MAX_MONEY_SAT: Final = 21_000_000 * SATOSHI_PER_BITCOIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,10 @@ def _object(value: Any) -> Mapping[str, Any]:
 def _satoshi(value: Any) -> Decimal:
     if type(value) not in (int, Decimal):
         raise TypeError("no amount")
-    return Decimal(value) * SATOSHI_PER_BITCOIN
+    exact = Decimal(value) * SATOSHI_PER_BITCOIN
+    if abs(exact) > MAX_MONEY_SAT:
+        raise ValueError("more than all bitcoin")
+    return exact
 
 
 def _amount_sat(value: Any) -> int:

@@ -24,6 +24,7 @@ from pbk.script import PrecomputedTransactionData
 from custodyd.devnet.transactions import Transaction, TxOutput
 
 REASON = re.compile(r"BlockChecked: block hash=([0-9a-f]{64}) state=(.*)")
+MAX_REASONS = 100
 ALL_FLAGS = pbk.ScriptVerificationFlags.ALL
 
 
@@ -71,6 +72,8 @@ class _KernelLog:
         found = REASON.search(message)
         if found and found[2] != "Valid":
             with self._lock:
+                if len(self._reasons) >= MAX_REASONS:
+                    self._reasons.pop(next(iter(self._reasons)))
                 self._reasons[found[1]] = found[2]
 
     def take_reason(self, block_hash: bytes) -> str | None:

@@ -103,8 +103,9 @@ class Node:
         self._replay()
 
     def close(self) -> None:
-        """Let go of the files; nothing waits to be written."""
+        """Let go of the files; nothing waits to be written, and nothing more is answered."""
         with self.lock:
+            self._halt("it is stopping")
             self._journal.close()
 
     # --- facts ----------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import Enum
 from typing import Any, TypeAlias
 
@@ -117,7 +117,8 @@ class Arguments:
     def whole(self, name: str) -> int:
         """An integer within 32 bits, as Core reads most of them."""
         value = self._values[name]
-        if value != int(value) or not -(1 << 31) <= value < 1 << 31:
+        # The range first: int() of 1e999999999 would not come back.
+        if not -(1 << 31) <= value < 1 << 31 or value != int(value):
             raise RpcFault(RpcCode.MISC_ERROR, "JSON integer out of range")
         return int(value)
 
@@ -164,7 +165,7 @@ def parse_amount(value: Json) -> int:
     """Satoshi of an amount in BTC with at most eight decimals; RpcFault -3 otherwise."""
     try:
         amount = Decimal(value) * SAT_PER_BTC
-    except InvalidOperation as error:
+    except ArithmeticError as error:
         raise RpcFault(RpcCode.TYPE_ERROR, "Invalid amount") from error
     if not amount.is_finite() or amount != amount.to_integral_value():
         raise RpcFault(RpcCode.TYPE_ERROR, "Invalid amount")

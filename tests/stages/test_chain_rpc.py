@@ -299,6 +299,7 @@ def test_fee_rates_as_core_words_them(
         (200, b'{"result":NaN,"error":null,"id":1}'),
         (200, b'{"result":5,"error":null,"id":99}'),
         (200, b'{"error":null,"id":1}'),
+        (200, b'{"result":1e999999999,"error":null,"id":1}'),
         (200, b'{"result":true,"error":null,"id":1}'),
         (200, b'{"result":"5","error":null,"id":1}'),
         (200, b'{"result":5.0,"error":null,"id":1}'),
