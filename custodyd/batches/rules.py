@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from custodyd.store.context import StageSettings
+from custodyd.store.settings import StageSettings
 
 
 class BatchState(Enum):

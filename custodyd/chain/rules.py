@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
 from custodyd.chain.block import Block
@@ -27,6 +28,15 @@ TRANSITIONS: Final = (
     "chain.mempool-read",
     "headers.relayed",
 )
+
+
+class VaultState(Enum):
+    """How far a vault is; the numbers are those of custodyd.rpc.v1."""
+
+    UNKNOWN = 0
+    PROPOSED = 1
+    DRAFTED = 2
+    CERTIFIED = 3
 
 
 @dataclass(frozen=True, slots=True)

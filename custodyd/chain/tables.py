@@ -5,8 +5,6 @@ Rows that a block caused carry its hash: removing them is the block's undo.
 
 from __future__ import annotations
 
-from enum import Enum
-
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -18,17 +16,8 @@ from sqlalchemy import (
     Table,
 )
 
+from custodyd.chain.rules import VaultState
 from custodyd.store.schema import METADATA, EnumName
-
-
-class VaultState(Enum):
-    """How far a vault is; the numbers are those of custodyd.rpc.v1."""
-
-    UNKNOWN = 0
-    PROPOSED = 1
-    DRAFTED = 2
-    CERTIFIED = 3
-
 
 # Vaults of this quorum. Here, below all stages, since everyone asks for them.
 VAULTS = Table(

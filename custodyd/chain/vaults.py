@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from custodyd.chain.tables import CHAIN_VIEW, VAULTS, WATCHED_SCRIPTS, VaultState
+from custodyd.chain.rules import VaultState
+from custodyd.chain.tables import CHAIN_VIEW, VAULTS, WATCHED_SCRIPTS
 from custodyd.errors import CustodydError, ErrorId
 from signer_node.kernel.bitcoin.network import Network
 from signer_node.kernel.documents.vault import VaultCertificate

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Final
 
-from custodyd.store.context import DepositTier
+from custodyd.store.settings import DepositTier
 
 
 class DepositState(Enum):

@@ -14,7 +14,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, insert, select, update
 
 from custodyd.chain.outbox import all_nodes, ensure_signers, post_bytes, post_to_all
-from custodyd.chain.tables import SIGNERS, VAULTS, VaultState
+from custodyd.chain.rules import VaultState
+from custodyd.chain.tables import SIGNERS, VAULTS
 from custodyd.chain.vaults import begin_watching
 from custodyd.chain.work import Work, working
 from custodyd.signing.answers import Delivered, Fault, keep_evidence

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from custodyd.chain.tables import VaultState
+from custodyd.chain.rules import VaultState
 
 
 class RoundState(Enum):

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, select
 
-from custodyd.chain.tables import SIGNERS, VAULTS, VaultState
+from custodyd.chain.rules import VaultState
+from custodyd.chain.tables import SIGNERS, VAULTS
 from custodyd.chain.work import Work
 from custodyd.errors import CustodydError, ErrorId
 from custodyd.rpc.v1 import admin_pb2
