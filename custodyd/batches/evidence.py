@@ -9,8 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import Connection, Row, select
 
-from custodyd.batches.records import in_states, open_proposal
-from custodyd.batches.rules import BatchState
+from custodyd.batches.records import open_proposal
 from custodyd.batches.tables import BATCHES, PAYOUTS
 from custodyd.chain.follower import connected_tip
 from custodyd.chain.tables import BLOCKS, TRANSACTIONS, VAULTS
@@ -176,13 +175,3 @@ def _parent(connection: Connection, manifest: Manifest) -> Parent | None:
         inputs=frozenset(txin.outpoint for txin in inputs),
         change_indices=frozenset(one.index for one in received.body.document.changes),
     )
-
-
-def bound_withdrawals(connection: Connection) -> frozenset[str]:
-    """Withdrawals of rejected batches that bind: only a replacement may pay them."""
-    rejected = [one for one in in_states(connection, [BatchState.REJECTED]) if one.binding]
-    ids = [one.batch_id for one in rejected]
-    found = connection.execute(
-        select(PAYOUTS.c.external_id).where(PAYOUTS.c.batch_id.in_(ids))
-    ).scalars()
-    return frozenset(found)

@@ -18,12 +18,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from custodyd.batches import records
-from custodyd.batches.evidence import (
-    EvidenceMissing,
-    bound_withdrawals,
-    input_evidence,
-    manifest_facts,
-)
+from custodyd.batches.evidence import EvidenceMissing, input_evidence, manifest_facts
 from custodyd.batches.manifest import (
     BuiltManifest,
     CostRules,
@@ -108,12 +103,9 @@ def _name(vault: CertifiedVault) -> str:
 
 
 def _form(work: Work, vault: CertifiedVault, rate: int) -> None:
-    bound = bound_withdrawals(work.connection)
-    waiting = [
-        one
-        for one in queued(work.connection, _name(vault), MAX_QUEUE_READ)
-        if one.external_id not in bound
-    ]
+    in_line = queued(work.connection, _name(vault), MAX_QUEUE_READ)
+    # What a batch binds is paid by its replacement alone.
+    waiting = [one for one in in_line if one.bound_to is None]
     payable = _set_aside_unpayable(work, vault, waiting)
     if not payable:
         return

@@ -83,10 +83,13 @@ def _decide(work: Work, batch: StoredBatch) -> None:
 
 
 def _approve(work: Work, batch: StoredBatch) -> None:
+    """From here on the batch binds, and its withdrawals are bound to it."""
     asks_payer = work.genesis.document.rules.payer_confirmation_required
     reason = BlockedReason.PAYER if asks_payer else BlockedReason.SIGNERS
     change_state(work, batch, BatchState.APPROVED, binding=True, blocked_reason=reason)
-    _note(work, batch, reason, "")
+    ids = external_ids(work.connection, batch.batch_id)
+    note = Note(blocked_reason=reason, blocked_detail="", bound_to=batch.batch_id)
+    annotate_withdrawals(work.connection, ids, note, work.now_s)
 
 
 def _wait(work: Work, batch: StoredBatch, counted: Tally, said: Sequence[StoredVerdict]) -> None:

@@ -20,13 +20,13 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from custodyd.chain import source
 from custodyd.chain.block import Block, parse_block, place
+from custodyd.chain.mempool import read_mempool
 from custodyd.chain.outbox import ensure_signers
 from custodyd.chain.relay import relay_headers
 from custodyd.chain.rules import (
     MAX_REORG_DEPTH,
     FoundOutput,
     FoundSpend,
-    WatchedScript,
     find_outputs,
     find_spends,
     scripts_of,
@@ -39,9 +39,8 @@ from custodyd.chain.tables import (
     SPENDS,
     TRANSACTIONS,
     VAULTS,
-    WATCHED_SCRIPTS,
 )
-from custodyd.chain.vaults import skip_change_indices
+from custodyd.chain.vaults import chunks, skip_change_indices, watched_among
 from custodyd.chain.work import Work, working
 from custodyd.errors import CustodydError, ErrorId
 from custodyd.store import Store
@@ -53,7 +52,6 @@ from signer_node.kernel.vault.interface import INTERNAL_CHAIN
 
 _log = logging.getLogger(__name__)
 
-IDS_PER_QUERY: Final = 500
 RESCAN_BLOCKS_PER_PASS: Final = 200
 _VIEW_ID: Final = 1
 
@@ -74,6 +72,7 @@ def reconcile(store: Store, context: StageContext) -> None:
     _note_view(store, context, wanted.height, wanted.hash)
     _rescan(store, context)
     relay_headers(store, context)
+    read_mempool(store, context)
 
 
 def _start(store: Store, context: StageContext) -> None:
@@ -100,6 +99,7 @@ def _start(store: Store, context: StageContext) -> None:
                 tip_hash=header.hash,
                 tip_height=checkpoint.height,
                 seen_at_s=0,
+                mempool_at_s=0,
                 rescan_height=None,
             )
         )
@@ -202,7 +202,7 @@ def _disconnect(work: Work, lost: source.ChainTip) -> None:
 
 def _scan(work: Work, block: Block, height: int) -> None:
     """Store the block's outputs to watched scripts and spends of them; may be repeated."""
-    watched = _watched(work.connection, scripts_of(block))
+    watched = watched_among(work.connection, scripts_of(block))
     outputs = find_outputs(block, watched)
     known = _known_outpoints(work.connection, spent_txids_of(block))
     spends = find_spends(block, known | {found.outpoint for found in outputs})
@@ -213,26 +213,10 @@ def _scan(work: Work, block: Block, height: int) -> None:
     _note_change(work, outputs)
 
 
-def _chunks(ids: Iterable[bytes]) -> Iterable[Sequence[bytes]]:
-    ordered = sorted(ids)
-    for start in range(0, len(ordered), IDS_PER_QUERY):
-        yield ordered[start : start + IDS_PER_QUERY]
-
-
-def _watched(connection: Connection, scripts: Iterable[bytes]) -> dict[bytes, WatchedScript]:
-    return {
-        bytes(row.script): WatchedScript(row.vault, row.chain, row.child)
-        for chunk in _chunks(scripts)
-        for row in connection.execute(
-            select(WATCHED_SCRIPTS).where(WATCHED_SCRIPTS.c.script.in_(chunk))
-        )
-    }
-
-
 def _known_outpoints(connection: Connection, txids: Iterable[bytes]) -> set[Outpoint]:
     return {
         Outpoint(bytes(row.txid), row.vout)
-        for chunk in _chunks(txids)
+        for chunk in chunks(txids)
         for row in connection.execute(
             select(OUTPUTS.c.txid, OUTPUTS.c.vout).where(OUTPUTS.c.txid.in_(chunk))
         )
@@ -243,7 +227,7 @@ def _insert_new(connection: Connection, table: Any, rows: Sequence[dict[str, Any
     """Insert rows whose key is not there yet (a rescan meets most of them again)."""
     keys = [column.name for column in table.primary_key.columns]
     present = set()
-    for chunk in _chunks({row["txid"] for row in rows}):
+    for chunk in chunks({row["txid"] for row in rows}):
         found = connection.execute(
             select(*(table.c[key] for key in keys)).where(table.c.txid.in_(chunk))
         )

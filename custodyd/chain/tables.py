@@ -72,6 +72,8 @@ CHAIN_VIEW = Table(
     Column("tip_hash", LargeBinary(32), nullable=False),
     Column("tip_height", Integer, nullable=False),
     Column("seen_at_s", BigInteger, nullable=False),
+    # When the mempool was read last.
+    Column("mempool_at_s", BigInteger, nullable=False),
     # A rescan for newly watched scripts goes on from this height; null: none is due.
     Column("rescan_height", Integer, nullable=True),
 )

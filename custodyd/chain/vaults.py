@@ -6,13 +6,13 @@ internal chain up to a gap beyond the next change index. Indices only grow.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from custodyd.chain.rules import VaultState
+from custodyd.chain.rules import VaultState, WatchedScript
 from custodyd.chain.tables import CHAIN_VIEW, VAULTS, WATCHED_SCRIPTS
 from custodyd.errors import CustodydError, ErrorId
 from signer_node.kernel.bitcoin.network import Network
@@ -27,6 +27,7 @@ INTERNAL_GAP: Final = 100
 MAX_DEPOSIT_COUNT: Final = 10_000_000
 _OPENED: Final = 64
 _ROWS_PER_INSERT: Final = 500
+IDS_PER_QUERY: Final = 500
 
 
 @lru_cache(maxsize=_OPENED)
@@ -149,3 +150,21 @@ def _watch(connection: Connection, vault: CertifiedVault, chain: int, indices: r
     ]
     for start in range(0, len(rows), _ROWS_PER_INSERT):
         connection.execute(insert(WATCHED_SCRIPTS), rows[start : start + _ROWS_PER_INSERT])
+
+
+def chunks(ids: Iterable[bytes]) -> Iterable[Sequence[bytes]]:
+    """Distinct ids in pieces that one statement may name."""
+    ordered = sorted(set(ids))
+    for start in range(0, len(ordered), IDS_PER_QUERY):
+        yield ordered[start : start + IDS_PER_QUERY]
+
+
+def watched_among(connection: Connection, scripts: Iterable[bytes]) -> dict[bytes, WatchedScript]:
+    """Which of these scripts are watched."""
+    return {
+        bytes(row.script): WatchedScript(row.vault, row.chain, row.child)
+        for chunk in chunks(scripts)
+        for row in connection.execute(
+            select(WATCHED_SCRIPTS).where(WATCHED_SCRIPTS.c.script.in_(chunk))
+        )
+    }
