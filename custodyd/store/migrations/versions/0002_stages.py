@@ -185,6 +185,7 @@ def _chain_view() -> None:
         sa.Column("tip_hash", sa.LargeBinary(length=32), nullable=False),
         sa.Column("tip_height", sa.Integer(), nullable=False),
         sa.Column("seen_at_s", sa.BigInteger(), nullable=False),
+        sa.Column("mempool_at_s", sa.BigInteger(), nullable=False),
         sa.Column("rescan_height", sa.Integer(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_chain_view")),
     )
@@ -248,7 +249,7 @@ def _deposits() -> None:
         sa.PrimaryKeyConstraint("number", name=op.f("pk_deposits")),
     )
     op.create_index(op.f("ix_deposits_state"), "deposits", ["state"], unique=False)
-    op.create_index(op.f("ix_deposits_txid_vout"), "deposits", ["txid", "vout"], unique=False)
+    op.create_index(op.f("ix_deposits_txid_vout"), "deposits", ["txid", "vout"], unique=True)
 
 
 def _mailbox_in() -> None:
