@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from sqlalchemy import Connection, insert, select, update
 
@@ -14,6 +15,8 @@ from signer_node.kernel.documents.envelope import Envelope, PayloadType
 from signer_node.kernel.documents.fields import ZERO_DIGEST
 from signer_node.kernel.documents.signed import document_digest
 from signer_node.wire import encode, signed_bytes
+
+FIRST_SEQUENCE: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +61,11 @@ class Sealer:
     def _head(self, connection: Connection) -> tuple[int, bytes]:
         mine = ENVELOPE_HEADS.c.incarnation == self.incarnation
         row = connection.execute(select(ENVELOPE_HEADS).where(mine)).one_or_none()
-        return (0, ZERO_DIGEST) if row is None else (row.sequence + 1, bytes(row.head))
+        return (FIRST_SEQUENCE, ZERO_DIGEST) if row is None else (row.sequence + 1, bytes(row.head))
 
     def _advance(self, connection: Connection, sequence: int, head: bytes) -> None:
         values = {"sequence": sequence, "head": head}
-        if sequence == 0:
+        if sequence == FIRST_SEQUENCE:
             connection.execute(
                 insert(ENVELOPE_HEADS).values(incarnation=self.incarnation, **values)
             )
