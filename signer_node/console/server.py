@@ -48,6 +48,7 @@ class ConsoleServer:
         self._answer = answer
         self._allowed_uid = allowed_uid
         self._stopping = threading.Event()
+        self._open: set[socket.socket] = set()
         path.unlink(missing_ok=True)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         old_mask = os.umask(0o177)
@@ -70,14 +71,18 @@ class ConsoleServer:
                 if self._stopping.is_set():
                     connection.close()
                     return
+                self._open.add(connection)
                 served = pool.submit(self._serve, connection)
                 served.add_done_callback(lambda _served: slots.release())
 
     def stop(self) -> None:
-        """End `run`; `accept` is woken by a connection of our own."""
+        """End `run`: answers that are being written are finished, silent peers are let go."""
         self._stopping.set()
         with contextlib.suppress(OSError, Refusal):
             _connected(self._path).close()
+        for connection in list(self._open):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RD)
         self._listener.close()
         self._path.unlink(missing_ok=True)
 
@@ -97,6 +102,8 @@ class ConsoleServer:
                     connection.sendall(msgspec.json.encode(failed) + b"\n")
             except Exception:  # noqa: BLE001 - one bad request must not end the console
                 _log.error("internal error", exc_info=True)
+            finally:
+                self._open.discard(connection)
 
     def _check_peer(self, connection: socket.socket) -> None:
         raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size)

@@ -83,9 +83,7 @@ class NodeProcess:
         self.log = self.folder.with_name(self.folder.name + ".log")
 
     def run(self, *args: str | Path, passphrase: str | None = None, typed: str = "") -> Ended:
-        return command(
-            *args, "--data-dir", self.folder, passphrase=passphrase, typed=typed
-        )
+        return command(*args, "--data-dir", self.folder, passphrase=passphrase, typed=typed)
 
     def must(self, *args: str | Path, passphrase: str | None = None) -> Any:
         """A command that must succeed, with --json."""
@@ -165,8 +163,7 @@ class ProcessWorld(World):
 
         genesis = wire.decode(Genesis, raw)
         seats = tuple(
-            replace(seat, key=key) if seat.person == "alice" else seat
-            for seat in genesis.operators
+            replace(seat, key=key) if seat.person == "alice" else seat for seat in genesis.operators
         )
         return wire.encode(replace(genesis, operators=seats))
 

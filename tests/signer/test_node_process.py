@@ -11,9 +11,8 @@ import pytest
 from signer_node.kernel.documents.envelope import PayloadType
 from signer_node.kernel.documents.manifest import Approval, Decision
 from signer_node.wire import open_signed
-from tests.signer.process import PASSPHRASE, ProcessWorld
-from tests.world.payouts import draft, open_round, package, send_package
-from tests.world.payouts import verdict_of
+from tests.signer.process import ProcessWorld
+from tests.world.payouts import draft, verdict_of
 
 ALICE = "alice's own passphrase"
 
