@@ -11,7 +11,6 @@ import click
 from custodyd.cli.passphrase import read_text_file
 from custodyd.cli.screen import Screen, command, word_lines
 from custodyd.daemon import config as settings
-from custodyd.daemon import run as daemon
 from custodyd.daemon import setup
 from custodyd.errors import CustodydError, ErrorId
 from signer_node.kernel.bitcoin.words import words_from_digest
@@ -114,6 +113,9 @@ def run(screen: Screen, data_dir: Path, overrides: tuple[str, ...], check_config
         screen.line("the configuration is good")
         screen.done({"ok": True})
         return
+    # Servers and stages are loaded by the one command that runs them.
+    from custodyd.daemon import run as daemon
+
     daemon.run(data_dir, given)
     screen.done({"stopped": True})
 
@@ -152,15 +154,25 @@ def token() -> None:
 
 @token.command("create")
 @data_dir_option
-@click.option("--slot", required=True, metavar="ROLE:NAME", help="signer:s1, backend:exchange, ...")
-@click.option("--renew", is_flag=True, help="a new token for a slot that nobody took yet")
+@click.option(
+    "--slot",
+    "slots",
+    multiple=True,
+    required=True,
+    metavar="ROLE:NAME",
+    help="signer:s1, backend:exchange, admin:sre; may be given again",
+)
+@click.option("--renew", is_flag=True, help="new tokens for slots that nobody took yet")
 @command
-def token_create(screen: Screen, data_dir: Path, slot: str, renew: bool) -> None:
-    """Make a slot; prints its one-time token, once."""
-    role, name = _slot(slot)
-    made = (setup.renew_token if renew else setup.add_slot)(data_dir, role, name)
-    screen.line(made)
-    screen.done({"slot": slot, "token": made})
+def token_create(screen: Screen, data_dir: Path, slots: tuple[str, ...], renew: bool) -> None:
+    """Make slots; prints their one-time tokens, once."""
+    named = [_slot(slot) for slot in slots]
+    make = setup.renew_token if renew else setup.add_slot
+    tokens = {}
+    for slot, (role, name) in zip(slots, named, strict=True):
+        tokens[slot] = make(data_dir, role, name)
+        screen.line(tokens[slot] if len(slots) == 1 else f"{slot} {tokens[slot]}")
+    screen.done({"tokens": tokens})
 
 
 @token.command("list")

@@ -31,6 +31,7 @@ from deploy.local.processes import (
     run,
     until,
 )
+from deploy.local.watching import Watcher
 
 NODES: Final = ("s1", "s2", "s3")
 OPERATORS: Final = {
@@ -42,8 +43,10 @@ REQUESTER: Final = "rita"
 BACKEND: Final = "exchange"
 SRE: Final = "sre"
 VAULT: Final = "hot"
+ROLES: Final = {BACKEND: "backend", SRE: "admin"}
 SCRYPT_COST: Final = 12
 WORKERS: Final = 3
+GROUP: Final = 4
 FIRST_BLOCKS: Final = 101
 PASSPHRASE_FD: Final = "--passphrase-fd"  # noqa: S105 - an option's name
 
@@ -98,6 +101,7 @@ class Cluster:
         self.coordinator = self.make_coordinator(setting.coordinator_program)
         self.signers = {node: self._signer(node) for node in NODES}
         self.backend = self._backend()
+        self.watcher = Watcher(self.folder("backend"))
 
     # --- processes ---
 
@@ -132,7 +136,7 @@ class Cluster:
 
     def _signer(self, node: str) -> Daemon:
         argv = [*program("signer-node"), "run", "--data-dir", str(self.folder(node))]
-        argv += ["--heartbeat-s", "1"]
+        argv += ["--heartbeat-s", "1", "--notice-file", str(self.notices(node))]
         return Daemon(node, argv, self._log(node), [self.secret(node)])
 
     def _backend(self) -> Daemon:
@@ -150,6 +154,7 @@ class Cluster:
 
     def stop(self) -> dict[str, int | None]:
         """End everything that was started here, last started first; exit codes by name."""
+        self.watcher.close()
         return {daemon.name: daemon.stop() for daemon in reversed(self.daemons)}
 
     # --- commands ---
@@ -194,20 +199,27 @@ class Cluster:
         person, _role = OPERATORS[node]
         return self.root / "operators" / f"{person}.key"
 
-    def waiting(self, node: str) -> list[str]:
-        """Digests of the manifests that wait for this node's operator."""
-        return [row["digest"] for row in self.signer(node, "list", "--waiting")]
+    def notices(self, node: str) -> Path:
+        """The file in which a node notes what waits for its operator."""
+        return self.root / f"{node}.notices"
 
-    def approve(self, node: str, manifest: str) -> Any:
-        """What a person does: look at the screen, type the last group, sign."""
+    def told(self, node: str) -> list[str]:
+        """Digests of the manifests of which a node told its operator."""
+        try:
+            lines = self.notices(node).read_text().splitlines()
+        except FileNotFoundError:
+            return []
+        return [line.split(" ")[1] for line in lines]
+
+    def look(self, node: str, manifest: str) -> Any:
+        """The screen of a manifest, as facts."""
+        return self.signer(node, "show", manifest)
+
+    def approve(self, node: str, manifest: str, typed: str) -> None:
+        """What a person does after the screen: type the last group, sign."""
         person, _role = OPERATORS[node]
-        seen = self.signer(node, "show", manifest)
-        address = seen["largest"]["address"]
-        typed = address[(len(address) - 1) // 4 * 4 :]
-        key = str(self.key_file(node))
-        words = ("approve", manifest, "--key", key, "--confirm", typed)
+        words = ("approve", manifest, "--key", str(self.key_file(node)), "--confirm", typed)
         self.signer(node, *words, secret=self.secret(person))
-        return seen
 
     # --- setting up, in the order of the steps ---
 
@@ -274,14 +286,21 @@ class Cluster:
         """Start the coordinator; open five slots by tokens and take them."""
         self.coordinator.start()
         self._await_port("the coordinator", self.setting.ports.enrolment, self.coordinator)
+        slots = [f"{ROLES.get(name, 'signer')}:{name}" for name in (*NODES, BACKEND, SRE)]
+        words = [word for slot in slots for word in ("--slot", slot)]
+        tokens = self.coordinate("token", "create", *words)["tokens"]
+        for slot, token in tokens.items():
+            self._token_file(slot.partition(":")[2]).write_text(token)
         at_once(self._enrol, (*NODES, BACKEND, SRE))
 
-    def _enrol(self, name: str) -> None:
-        role = {BACKEND: "backend", SRE: "admin"}.get(name, "signer")
-        token = self.coordinate("token", "create", "--slot", f"{role}:{name}")["token"]
+    def _token_file(self, name: str) -> Path:
         path = self.root / f"{name}.token"
         path.touch(mode=0o600)
-        path.write_text(token)
+        return path
+
+    def _enrol(self, name: str) -> None:
+        path = self._token_file(name)
+        role = ROLES.get(name, "signer")
         where = ("--coordinator", f"{LOOPBACK}:{self.setting.ports.enrolment}")
         given = ("--token-file", str(path))
         if role == "signer":
@@ -315,7 +334,7 @@ class Cluster:
             f"the genesis reaches {name}",
             lambda: self._genesis_at(name),
             daemons=[self.coordinator, self.signers[name]],
-            poll_s=0.1,
+            poll_s=0.5,
         )
         self._compare(name, shown["words"].split())
         self.signer(name, "genesis", "confirm", "--words", " ".join(self._words))
@@ -342,6 +361,12 @@ class Cluster:
     def prime_chain(self) -> int:
         """Blocks enough that the faucet has coins."""
         return self.mine(FIRST_BLOCKS)
+
+
+def last_group(seen: dict[str, Any]) -> str:
+    """What a screen asks to type: the last four or fewer characters of the largest's address."""
+    address: str = seen["largest"]["address"]
+    return address[(len(address) - 1) // GROUP * GROUP :]
 
 
 def at_once(work: Callable[[str], object], names: Sequence[str]) -> None:
