@@ -38,7 +38,7 @@ _WITNESS_SCALE = 4
 _FIXED_BYTES = 8
 _MARKER_AND_FLAG_WEIGHT = 2
 _VALUE_BYTES = 8
-_MOST_INPUTS_COUNT_BYTES = 3
+_INPUTS_COUNT_BYTES = 1
 
 
 class ProposalTooLong(Exception):
@@ -105,7 +105,7 @@ class BuiltManifest:
 def costs(vault: CertifiedVault, payouts: Sequence[PlannedPayout], rules: CostRules) -> Costs:
     """What paying these costs at a rate, for coin selection."""
     outputs_bytes = sum(len(one.output.serialize()) for one in payouts)
-    counts_bytes = _MOST_INPUTS_COUNT_BYTES + len(compact_size(len(payouts) + 1))
+    counts_bytes = _INPUTS_COUNT_BYTES + len(compact_size(len(payouts) + 1))
     base = (_FIXED_BYTES + counts_bytes + outputs_bytes) * _WITNESS_SCALE + _MARKER_AND_FLAG_WEIGHT
     change = TxOut(0, vault.kind.script(INTERNAL_CHAIN, 0))
     return Costs(

@@ -144,6 +144,7 @@ def _advance(work: Work, batch: StoredBatch) -> None:
     if last is not None and last.state in (RoundState.OPENED, RoundState.PACKAGED):
         last = _fail_if_spoilt(work, last)
     if last is None or last.state is RoundState.FAILED:
+        rounds = rounds_of(work.connection, batch.digest)
         _open_next(work, get(work.connection, batch.batch_id), rounds)
     else:
         _wait_for_members(work, batch, last)

@@ -23,11 +23,12 @@ from custodyd.rpc.v1 import deposit_pb2
 from custodyd.settlement import service as settlement
 from custodyd.signing import ceremony, mailbox
 from custodyd.signing import service as signing
-from custodyd.store import Store
+from custodyd.store import Store, open_store
 from custodyd.store.answers import CallKey
 from custodyd.store.context import StageContext, StageSettings
 from custodyd.store.facts import GENESIS, put_fact
-from custodyd.store.schema import METADATA, STORE_META
+from custodyd.store.migrate import migrate
+from custodyd.store.schema import STORE_META
 from custodyd.withdrawals import service as withdrawals
 from custodyd.withdrawals.rules import check_request
 from custodyd.withdrawals.service import Intake, StoredWithdrawal
@@ -47,6 +48,16 @@ from tests.world.quorum import VAULT, World, secret, sign_document
 
 MAX_PASSES = 60
 PASS_S = 1
+
+
+def memory_store() -> Store:
+    """A store in memory with this version's schema."""
+    store = open_store("sqlite://")
+    migrate(store)
+    first = {"id": 1, "boot_counter": 1, "last_event": 0, "oldest_event": 1, "created_at_s": 0}
+    with store.transaction() as connection:
+        connection.execute(STORE_META.insert().values(**first))
+    return store
 
 
 class Quorum(World):
@@ -136,7 +147,8 @@ class Options:
 class House:
     """Coordinator, quorum, chain and clock of one test."""
 
-    def __init__(self, store: Store, options: Options | None = None) -> None:
+    def __init__(self, store: Store | None = None, options: Options | None = None) -> None:
+        store = store or memory_store()
         self.options = options or Options()
         self.world = Quorum(self.options.threshold, self.options.count)
         self.store = store
@@ -148,14 +160,8 @@ class House:
         self.boots = 0
         self.committed: list[str] = []
         self.on_commit: Callable[[str], None] = lambda _name: None
-        METADATA.create_all(store.engine)
         with store.transaction() as connection:
             put_fact(connection, GENESIS, self.world.genesis.raw)
-            connection.execute(
-                STORE_META.insert().values(
-                    id=1, boot_counter=1, last_event=0, oldest_event=1, created_at_s=0
-                )
-            )
         self.restart()
 
     # --- the coordinator ---
