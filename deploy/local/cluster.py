@@ -45,6 +45,7 @@ SRE: Final = "sre"
 VAULT: Final = "hot"
 ROLES: Final = {BACKEND: "backend", SRE: "admin"}
 SCRYPT_COST: Final = 12
+PASSPHRASES: Final = "passphrases"
 WORKERS: Final = 3
 GROUP: Final = 4
 FIRST_BLOCKS: Final = 101
@@ -95,8 +96,7 @@ class Cluster:
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
         self.root = setting.root
-        names = (*NODES, *(person for person, _role in OPERATORS.values()), BACKEND)
-        self.passphrases = {name: secrets.token_urlsafe(18).encode() for name in names}
+        self.passphrases = _passphrases(setting.root / PASSPHRASES)
         self.devnet = self._devnet()
         self.coordinator = self.make_coordinator(setting.coordinator_program)
         self.signers = {node: self._signer(node) for node in NODES}
@@ -146,6 +146,20 @@ class Cluster:
     def secret(self, name: str) -> Secret:
         """A passphrase as a command takes it."""
         return Secret(PASSPHRASE_FD, self.passphrases[name])
+
+    def keep_passphrases(self) -> None:
+        """Write them into files of mode 0600, so that a person (or a later start) can use them."""
+        folder = self.root / PASSPHRASES
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name, passphrase in self.passphrases.items():
+            path = folder / name
+            path.touch(mode=0o600)
+            path.write_bytes(passphrase + b"\n")
+
+    def await_ready(self) -> None:
+        """Wait until chain node and coordinator answer."""
+        self._await_port("the chain node", self.setting.ports.chain, self.devnet)
+        self._await_port("the coordinator", self.setting.ports.coordinator, self.coordinator)
 
     def start(self) -> None:
         """Start everything that does not run."""
@@ -361,6 +375,17 @@ class Cluster:
     def prime_chain(self) -> int:
         """Blocks enough that the faucet has coins."""
         return self.mine(FIRST_BLOCKS)
+
+
+def _passphrases(kept: Path) -> dict[str, bytes]:
+    """New ones, or those that a quorum kept in this folder."""
+    names = (*NODES, *(person for person, _role in OPERATORS.values()), BACKEND)
+    return {
+        name: (kept / name).read_bytes().strip()
+        if (kept / name).exists()
+        else secrets.token_urlsafe(18).encode()
+        for name in names
+    }
 
 
 def last_group(seen: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -50,6 +50,7 @@ class Day:
     payees: list[Payee] = field(default_factory=list)
     paid: list[dict[str, Any]] = field(default_factory=list)
     batches: list[dict[str, Any]] = field(default_factory=list)
+    processes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def run(self) -> None:
         """The whole day."""
@@ -59,6 +60,10 @@ class Day:
         self.decide()
         self.confirm()
         self.compare()
+        for daemon in self.cluster.daemons:
+            used = daemon.usage()
+            if used is not None:
+                self.processes[daemon.name] = asdict(used)
 
     # --- money in ---
 
@@ -251,6 +256,7 @@ class Day:
                 for one in self.batches
             ],
             "fees_sat": sum(int(one["fee_sat"]) for one in self.batches if one["txid"]),
+            "processes": self.processes,
             "seconds": dict(self.steps.seconds),
             "seconds_total": round(sum(self.steps.seconds.values()), 3),
         }

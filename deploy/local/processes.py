@@ -28,6 +28,8 @@ READY_TIMEOUT_S: Final = 30.0
 POLL_S: Final = 0.05
 LOOPBACK: Final = "127.0.0.1"
 _TAIL_BYTES: Final = 4_000
+# Fields of /proc/PID/stat behind the name: state is 0, user and system time are 11 and 12.
+_USER_TICKS: Final = 11
 
 
 class CommandFailed(Exception):
@@ -149,6 +151,14 @@ def run(argv: Sequence[str], *secrets: Secret, said: str = "", cwd: Path | None 
     return Answer(done.stdout, done.stderr)
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a process took so far: processor seconds, and peak resident memory in kilobytes."""
+
+    cpu_s: float
+    peak_rss_kb: int
+
+
 class Daemon:
     """One long-running process of the quorum. It can be started again after it ended."""
 
@@ -222,6 +232,20 @@ class Daemon:
             return self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             return None
+
+    def usage(self) -> Usage | None:
+        """What the running process took (from /proc), or None."""
+        if not self.is_running:
+            return None
+        folder = Path("/proc") / str(self.pid)
+        try:
+            times = folder.joinpath("stat").read_text().rpartition(")")[2].split()
+            status = folder.joinpath("status").read_text()
+        except OSError:
+            return None
+        ticks = sum(map(int, times[_USER_TICKS : _USER_TICKS + 2]))
+        peak = status.partition("VmHWM:")[2].split()
+        return Usage(ticks / os.sysconf("SC_CLK_TCK"), int(peak[0]) if peak else 0)
 
     def require_running(self) -> None:
         """Raise `NotReady` with the end of its log when it is dead."""
