@@ -10,6 +10,7 @@ import base64
 import hashlib
 import http.client
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from custodyd.devnet.node import Node
 from custodyd.devnet.script import address_of_script
 from custodyd.devnet.transactions import Outpoint, Transaction, TxInput, TxOutput, build
 
-START_TIMEOUT_S = 10.0
+START_TIMEOUT_S = 60.0
 COIN_SAT = 100_000_000
 OP_TRUE = b"\x51"
 ANYONE = b"\x00\x20" + hashlib.sha256(OP_TRUE).digest()
@@ -131,6 +132,12 @@ class DevnetProcess:
     @property
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
+
+    def cpu_s(self) -> float:
+        """Processor time that it has used, in seconds (Linux)."""
+        assert self._process is not None
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def post(self, body: bytes, user_password: bytes | None = None) -> tuple[int, bytes]:
         """Status and body of one POST."""

@@ -34,7 +34,7 @@ from signer_node.kernel.bitcoin import transaction as signers
 from tests.stages.devnet_process import ANYONE_ADDRESS
 
 RELAXED = settings(
-    max_examples=300,
+    max_examples=100,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

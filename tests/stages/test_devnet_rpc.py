@@ -243,21 +243,14 @@ def test_nothing_that_was_answered_is_lost_by_kill_9(own: DevnetProcess) -> None
 
 
 def test_it_starts_and_mines_in_less_than_two_seconds_each(tmp_path: Path) -> None:
-    """The best of three: a busy machine makes a time longer, never shorter."""
-    starts, minings = [], []
-    for number in range(3):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        process = DevnetProcess(folder)
-        began = time.monotonic()
-        process.start()
-        starts.append(time.monotonic() - began)
-        began = time.monotonic()
-        assert len(process.rpc("generatetoaddress", 101, ANYONE_ADDRESS)) == 101
-        minings.append(time.monotonic() - began)
-        assert process.stop() == 0
-    assert min(starts) < 2
-    assert min(minings) < 2
+    """Seconds of its processor time: what a busy machine adds is not the devnet's."""
+    process = DevnetProcess(tmp_path).start()
+    started_s = process.cpu_s()
+    assert len(process.rpc("generatetoaddress", 101, ANYONE_ADDRESS)) == 101
+    mined_s = process.cpu_s() - started_s
+    assert process.stop() == 0
+    assert started_s < 2
+    assert mined_s < 2
 
 
 def test_the_rpc_stop_ends_it_with_0(own: DevnetProcess) -> None:
