@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+import stamina.instrumentation
 import structlog
 
 from custodyd.api.certificates import (
@@ -147,6 +148,8 @@ def run(
     """
     loaded = check_config(data_dir, overrides)
     configure_logs(level=loaded.config.telemetry.log_level)
+    # Every pass tells that the chain node is away; each single attempt need not.
+    stamina.instrumentation.set_on_retry_hooks([])
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())

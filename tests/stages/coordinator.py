@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,7 +118,7 @@ class Coordinator:
         return withdrawal_pb2.CreateWithdrawalRequest(**(fields | changes))
 
 
-def make_folder(path: Path, store_url: str = "", more: str = "") -> DataFolder:
+def make_folder(path: Path, store_url: str = "") -> DataFolder:
     """An initialised data folder that listens on free ports and reaches no chain node."""
     write_private_file = path.parent / f"{path.name}-cookie"
     write_private(write_private_file, b"user:password")
@@ -130,20 +130,22 @@ def make_folder(path: Path, store_url: str = "", more: str = "") -> DataFolder:
             chain_credentials_file=str(write_private_file),
             store_url=store_url,
             more=f'[api]\naddress = "{ANY_PORT}"\nenrolment_address = "{ANY_PORT}"\n'
-            f'[telemetry]\naddress = "{ANY_PORT}"\n' + more,
+            f'[telemetry]\naddress = "{ANY_PORT}"\n',
         )
     )
     return DataFolder(path)
 
 
 @contextmanager
-def running(path: Path, store_url: str = "", more: str = "") -> Iterator[Coordinator]:
+def running(
+    path: Path, store_url: str = "", overrides: Mapping[str, str] | None = None
+) -> Iterator[Coordinator]:
     """A coordinator with the world's genesis and vault."""
     world = World()
-    folder = make_folder(path, store_url, more)
+    folder = make_folder(path, store_url)
     folder.envelope_key.unlink()
     write_private(folder.envelope_key, secret("coordinator").hex().encode())
-    loaded = load_config(path)
+    loaded = load_config(path, overrides)
     store = open_store(loaded.store_url())
     with store.transaction() as connection:
         put_fact(connection, GENESIS, world.genesis.raw)

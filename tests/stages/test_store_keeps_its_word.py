@@ -56,7 +56,7 @@ def _subject(name: str) -> withdrawal_pb2.Withdrawal:
     return withdrawal_pb2.Withdrawal(external_id=name)
 
 
-# ------------------------------------------------------------------------------------- migrations
+# -------------------------------------------------------------------------------------- migrations
 def test_the_migrations_make_exactly_the_tables_of_the_code(store: Store) -> None:
     _all_tables()
     with store.reading() as connection:
@@ -81,7 +81,7 @@ def test_a_database_of_another_version_is_refused(database_url: str) -> None:
     store.close()
 
 
-# ----------------------------------------------------------------------------------- transactions
+# ------------------------------------------------------------------------------------ transactions
 def test_an_exception_rolls_everything_back(store: Store) -> None:
     def fail(connection: Connection) -> None:
         put_fact(connection, "a", b"1")
@@ -143,7 +143,7 @@ def test_a_store_in_memory_works_alike(tmp_path: Path) -> None:
         assert last_event(connection) == 1
 
 
-# ----------------------------------------------------------------------------------------- events
+# ------------------------------------------------------------------------------------------ events
 def test_events_are_numbered_without_gaps_even_after_rollbacks(store: Store) -> None:
     with store.transaction() as connection:
         append_events(connection, [_subject("a"), _subject("b")], NOW_S)
@@ -176,7 +176,7 @@ def test_whoever_asks_for_compacted_events_is_told_the_oldest(store: Store) -> N
     assert refused.value.error is ErrorId.EVENTS_COMPACTED
 
 
-# ----------------------------------------------------------------------------------------- leases
+# ------------------------------------------------------------------------------------------ leases
 def test_a_replica_that_slept_through_its_lease_commits_nothing(store: Store) -> None:
     with store.transaction() as connection:
         first = acquire_lease(connection, "work", "one", NOW_S, 10)
@@ -211,7 +211,7 @@ def test_a_lease_is_renewed_by_its_holder_and_free_once_released(store: Store) -
             renew_lease(connection, lease, NOW_S + 16, 10)
 
 
-# ------------------------------------------------------------------------------------ incarnation
+# ------------------------------------------------------------------------------------- incarnation
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with database and sidecar, as a daemon leaves it after its first boot."""
@@ -272,7 +272,7 @@ def test_a_crash_between_database_and_sidecar_changes_nothing(folder: Path) -> N
     assert _boot(folder)[:2] == (first, False)
 
 
-# ---------------------------------------------------------------------------- answers, pages, group
+# --------------------------------------------------------------------------- answers, pages, group
 def test_a_request_id_with_another_body_is_refused(store: Store) -> None:
     key = CallKey("spiffe://custodyd/backend/b", "0b2f7c1e-6a59-4b39-8d9f-2f7a4d5e6c70")
     other = CallKey("spiffe://custodyd/backend/c", key.request_id)
