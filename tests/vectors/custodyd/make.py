@@ -347,16 +347,18 @@ def sealed_files() -> dict[str, Any]:
     """Made here from formats.md with other libraries; tests open them with the product's code."""
     return {
         "about": "Sealed key files and what they hold. Cost is low for tests.",
-        "signer_node": [sealed_file("identity"), sealed_file("vault-root")],
+        "signer_node": [
+            sealed_file("identity", public("identity")),
+            sealed_file("vault-root", b""),
+        ],
         "backend": [sealed_json("request-key")],
     }
 
 
-def sealed_file(purpose: str) -> dict[str, Any]:
+def sealed_file(purpose: str, key_public: bytes) -> dict[str, Any]:
     salt, nonce = sha256(b"salt").digest()[:16], sha256(purpose.encode()).digest()[:12]
-    key_public = public(purpose)
     header = b"custodyd sealed\n" + bytes((1, 10, 8, 1)) + salt + nonce
-    header += bytes((len(purpose),)) + purpose.encode() + bytes((32,)) + key_public
+    header += bytes((len(purpose),)) + purpose.encode() + bytes((len(key_public),)) + key_public
     stretched = scrypt(PASSPHRASE, salt=salt, n=1 << 10, r=8, p=1, dklen=32)
     key = curve.tagged_hash("custodyd/sealed-file/v1", stretched + purpose.encode())
     content = header + _encrypt(key, nonce, secret(purpose), header)
