@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from signer_node.adapters.folder import FILE_MODE, Folder, flush_folder, read_file, write_file
-from signer_node.adapters.journal import Journal, Writer, connect_read_only
+from signer_node.adapters.journal import Journal, connect_read_only, reader
 from signer_node.adapters.keystore import SUFFIX, Keystore, parse_sealed
 from signer_node.kernel.errors import ErrorId, Refusal
 
@@ -170,12 +170,3 @@ def write_file_from(target: Path, source: Path) -> None:
         os.fsync(copy.fileno())
     os.rename(beside, target)
     flush_folder(target.parent)
-
-
-def reader(identity_key: bytes) -> Writer:
-    """A writer that cannot sign, for whoever only reads a journal."""
-
-    def refuse(_digest: bytes) -> bytes:
-        raise Refusal(ErrorId.JOURNAL_UNWRITABLE, "opened for reading only")
-
-    return Writer(identity_key, refuse, bytes(16))

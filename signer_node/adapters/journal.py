@@ -78,6 +78,15 @@ class Writer:
     boot: bytes
 
 
+def reader(identity_key: bytes) -> Writer:
+    """A writer that cannot sign, for whoever only reads a journal."""
+
+    def refuse(_digest: bytes) -> bytes:
+        raise Refusal(ErrorId.JOURNAL_UNWRITABLE, "opened for reading only")
+
+    return Writer(identity_key, refuse, bytes(16))
+
+
 def connect(path: Path) -> sqlite3.Connection:
     """Open the journal's file for a daemon: WAL, every commit flushed to the disk."""
     make_folder(path.parent)

@@ -23,19 +23,24 @@ from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from struct import Struct
-from typing import Final
-
-from Crypto.Cipher import AES
-from Crypto.Protocol.KDF import scrypt
+from typing import TYPE_CHECKING, Final
 
 from signer_node.adapters.entropy import fresh
 from signer_node.adapters.folder import flush_folder, make_folder, read_file, write_file
 from signer_node.kernel.curve import tagged_hash
 from signer_node.kernel.errors import ErrorId, Refusal
 
+if TYPE_CHECKING:
+    from Crypto.Cipher._mode_gcm import GcmMode
+
 MAGIC: Final = b"custodyd sealed\n"
 VERSION: Final = 1
 SUFFIX: Final = ".sealed"
+IDENTITY: Final = "identity"
+HOST: Final = "host"
+VAULT_ROOT: Final = "vault-root"
+TLS: Final = "tls"
+OPERATOR: Final = "operator"
 MIN_PASSPHRASE: Final = 8
 MAX_PASSPHRASE: Final = 1_024
 MAX_SEALED: Final = 16_384
@@ -91,8 +96,7 @@ def seal(secret: Secret, passphrase: bytes, salt: bytes, cost: Cost) -> bytes:
     purpose = secret.purpose.encode()
     fixed = _FIXED.pack(MAGIC, VERSION, cost.log2_n, cost.r, cost.p, salt, nonce)
     header = fixed + _with_length(purpose) + _with_length(secret.public)
-    cipher = AES.new(_file_key(passphrase, salt, cost, purpose), AES.MODE_GCM, nonce=nonce)
-    cipher.update(header)
+    cipher = _cipher(_file_key(passphrase, salt, cost, purpose), nonce, header)
     ciphertext, tag = cipher.encrypt_and_digest(secret.value)
     content = header + ciphertext + tag
     return content + sha256(content).digest()
@@ -120,8 +124,7 @@ def parse_sealed(content: bytes, name: str) -> SealedFile:
 def unseal(file: SealedFile, passphrase: bytes) -> Secret:
     """Open a sealed file; raises Refusal(PASSPHRASE_WRONG)."""
     key = _file_key(passphrase, file.salt, file.cost, file.purpose.encode())
-    cipher = AES.new(key, AES.MODE_GCM, nonce=file.nonce)
-    cipher.update(file.header)
+    cipher = _cipher(key, file.nonce, file.header)
     try:
         value = cipher.decrypt_and_verify(file.sealed[:-_TAG_BYTES], file.sealed[-_TAG_BYTES:])
     except ValueError:
@@ -139,6 +142,15 @@ def write_sealed(path: Path, secret: Secret, passphrase: bytes, cost: Cost) -> N
     write_file(path, seal(secret, passphrase, fresh(_SALT_BYTES), cost))
 
 
+def _cipher(key: bytes, nonce: bytes, header: bytes) -> GcmMode:
+    # Imported here: commands that open no key start in half the time.
+    from Crypto.Cipher import AES
+
+    cipher: GcmMode = AES.new(key, AES.MODE_GCM, nonce=nonce)
+    cipher.update(header)
+    return cipher
+
+
 def _file_key(passphrase: bytes, salt: bytes, cost: Cost, purpose: bytes) -> bytes:
     return tagged_hash("custodyd/sealed-file/v1", _stretch(passphrase, salt, cost) + purpose)
 
@@ -146,6 +158,8 @@ def _file_key(passphrase: bytes, salt: bytes, cost: Cost, purpose: bytes) -> byt
 @lru_cache(maxsize=1)
 def _stretch(passphrase: bytes, salt: bytes, cost: Cost) -> bytes:
     """One generation is opened at once, so the last result is kept until `forget`."""
+    from Crypto.Protocol.KDF import scrypt
+
     key = scrypt(
         passphrase,
         salt,

@@ -9,10 +9,9 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from signer_node.adapters.archive import reader
 from signer_node.adapters.folder import Folder, read_file
-from signer_node.adapters.journal import Journal, connect_read_only
-from signer_node.adapters.keystore import Keystore
+from signer_node.adapters.journal import Journal, connect_read_only, reader
+from signer_node.adapters.keystore import IDENTITY, Keystore
 from signer_node.console import facts, screen
 from signer_node.console.messages import (
     GenesisRequest,
@@ -31,7 +30,6 @@ from signer_node.console.terminal import say, say_json
 from signer_node.console.view import View, as_json, view_of
 from signer_node.core.projection import open_proposal
 from signer_node.daemon.config import Configuration
-from signer_node.daemon.run import IDENTITY
 from signer_node.kernel.bitcoin.network import network_from_name
 from signer_node.kernel.bitcoin.transaction import txid_to_hex
 from signer_node.kernel.documents.fields import MAX_ENVELOPE

@@ -13,8 +13,13 @@ import msgspec
 from signer_node.adapters import archive, transport
 from signer_node.adapters.entropy import fresh
 from signer_node.adapters.folder import Folder, locked, make_folder, read_file, write_file
-from signer_node.adapters.journal import Journal, connect_memory, connect_read_only
+from signer_node.adapters.journal import Journal, connect_memory, connect_read_only, reader
 from signer_node.adapters.keystore import (
+    HOST,
+    IDENTITY,
+    OPERATOR,
+    TLS,
+    VAULT_ROOT,
     Cost,
     Keystore,
     Secret,
@@ -25,20 +30,16 @@ from signer_node.adapters.projections import TABLES
 from signer_node.console.terminal import say, say_json
 from signer_node.daemon.config import Configuration
 from signer_node.daemon.log import start_logging
-from signer_node.daemon.passphrase import FILE_NAME, NEW_FILE_NAME, Source, read_passphrase
-from signer_node.daemon.run import (
-    HOST,
-    IDENTITY,
-    TLS,
-    VAULT_ROOT,
-    coordinator_address,
-    node_version,
-    run,
+from signer_node.daemon.passphrase import (
+    NEW_FILE_NAME,
+    Source,
+    passphrase_source,
+    read_passphrase,
 )
+from signer_node.daemon.run import coordinator_address, node_version, run
 from signer_node.kernel.curve import point_from_secret, xonly_from_secret
 from signer_node.kernel.errors import ErrorId, ExitCode, Refusal
 
-OPERATOR: Final = "operator"
 NAME: Final = re.compile("[a-z][a-z0-9-]{0,31}")
 _SECRET_BYTES: Final = 32
 
@@ -225,7 +226,7 @@ def verify_journal(args: argparse.Namespace, configuration: Configuration) -> Ex
     origin, copy = connect_read_only(folder.journal), connect_memory()
     origin.backup(copy)
     origin.close()
-    journal = Journal(copy, archive.reader(identity_key))
+    journal = Journal(copy, reader(identity_key))
     count = journal.verify_all()
     before = _tables(journal)
     journal.replay()
@@ -249,19 +250,6 @@ def show_version(args: argparse.Namespace, _configuration: Configuration) -> Exi
     """The installed version."""
     _report(args, {"version": node_version()}, node_version())
     return ExitCode.OK
-
-
-def passphrase_source(
-    args: argparse.Namespace, configuration: Configuration, *, is_new: bool = False
-) -> Source:
-    """Where this command takes its passphrase from."""
-    return Source(
-        args.passphrase_fd,
-        configuration.settings.credentials_dir,
-        FILE_NAME,
-        "new passphrase" if is_new else "passphrase",
-        is_new,
-    )
 
 
 def make_parent(path: Path) -> None:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from signer_node.adapters.folder import Folder, require_private
-from signer_node.adapters.keystore import read_sealed, unseal
+from signer_node.adapters.keystore import OPERATOR, read_sealed, unseal
 from signer_node.console import decision, screen
 from signer_node.console.messages import ConfirmRequest, DeliverRequest, Shown, ShowRequest
 from signer_node.console.server import ask
@@ -16,8 +16,7 @@ from signer_node.console.terminal import say, say_json
 from signer_node.console.view import View, view_of
 from signer_node.daemon.config import Configuration
 from signer_node.daemon.look_commands import ask_daemon
-from signer_node.daemon.node_commands import OPERATOR, passphrase_source
-from signer_node.daemon.passphrase import read_passphrase
+from signer_node.daemon.passphrase import passphrase_source, read_passphrase
 from signer_node.kernel.documents.manifest import Decision, RejectReason
 from signer_node.kernel.errors import ErrorId, ExitCode, Refusal
 

@@ -5,6 +5,7 @@ Never an argument and never the environment: others can read both.
 
 from __future__ import annotations
 
+import argparse
 import getpass
 import os
 import sys
@@ -14,7 +15,11 @@ from typing import Final
 
 from signer_node.adapters.folder import read_file
 from signer_node.adapters.keystore import MAX_PASSPHRASE, MIN_PASSPHRASE
+from signer_node.daemon.config import Configuration
 from signer_node.kernel.errors import ErrorId, Refusal
+
+FILE_NAME: Final = "passphrase"
+NEW_FILE_NAME: Final = "new-passphrase"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,19 @@ class Source:
     name: str
     prompt: str
     is_new: bool = False
+
+
+def passphrase_source(
+    args: argparse.Namespace, configuration: Configuration, *, is_new: bool = False
+) -> Source:
+    """Where this command takes its passphrase from."""
+    return Source(
+        args.passphrase_fd,
+        configuration.settings.credentials_dir,
+        FILE_NAME,
+        "new passphrase" if is_new else "passphrase",
+        is_new,
+    )
 
 
 def read_passphrase(source: Source) -> bytes:
@@ -70,7 +88,3 @@ def _from_prompt(source: Source) -> bytes:
     if source.is_new and getpass.getpass("once more: ") != first:
         raise Refusal(ErrorId.PASSPHRASE_WRONG, "the two are not the same")
     return first.encode()
-
-
-FILE_NAME: Final = "passphrase"
-NEW_FILE_NAME: Final = "new-passphrase"

@@ -9,13 +9,12 @@ import threading
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Final
 
 from signer_node.adapters.clock import Clock
 from signer_node.adapters.entropy import boot_id
 from signer_node.adapters.folder import Folder, locked, read_file
 from signer_node.adapters.journal import Journal, Writer, connect
-from signer_node.adapters.keystore import Keystore, forget
+from signer_node.adapters.keystore import HOST, IDENTITY, TLS, VAULT_ROOT, Keystore, forget
 from signer_node.adapters.link import Link
 from signer_node.adapters.secrets import NodeSecrets
 from signer_node.adapters.transport import certificate_expiry_s, open_channel
@@ -29,11 +28,6 @@ from signer_node.daemon.notice import Notifier
 from signer_node.daemon.service import Service
 from signer_node.kernel.documents.journal import RecordKind
 from signer_node.kernel.errors import ErrorId, ExitCode, Refusal
-
-IDENTITY: Final = "identity"
-HOST: Final = "host"
-VAULT_ROOT: Final = "vault-root"
-TLS: Final = "tls"
 
 _log = logging.getLogger(__name__)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -99,10 +100,8 @@ def _raw(path: Path, content: bytes, end: bool = True) -> dict[str, Any]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(10)
         connection.connect(str(path))
-        try:
+        with contextlib.suppress(BrokenPipeError):  # refused before everything was read
             connection.sendall(content + (b"\n" if end else b""))
-        except BrokenPipeError:
-            pass  # refused before it had read everything
         answer: dict[str, Any] = json.loads(connection.makefile().readline())
         return answer
 

@@ -19,7 +19,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from signer_node import wire
-from signer_node.adapters.archive import reader
 from signer_node.adapters.journal import (
     SCHEMA_VERSION,
     Cursor,
@@ -28,6 +27,7 @@ from signer_node.adapters.journal import (
     connect,
     connect_memory,
     connect_read_only,
+    reader,
 )
 from signer_node.adapters.projections import TABLES
 from signer_node.core.step import Outgoing, Record, Step
@@ -117,7 +117,8 @@ def test_projections_are_what_a_replay_of_the_records_gives(seed: int) -> None:
     live(world, random.Random(seed))
     for sim in world.nodes.values():
         before = tables(sim.journal)
-        assert before["header"] and before["genesis"]
+        assert before["header"]
+        assert before["genesis"]
         sim.journal.replay()
         assert tables(sim.journal) == before
         assert sim.journal.verify_all() == sim.journal.head().sequence
@@ -154,7 +155,8 @@ def test_what_a_signed_batch_leaves_is_found_by_every_question() -> None:
     assert journal.own_outputs([row.txid])[0].index == 0
     assert (row.released, row.rejected, row.payouts) == (1, 0, 2)
     entry = journal.manifest(batch.digest)
-    assert entry is not None and entry.proposal == batch.proposal()
+    assert entry is not None
+    assert entry.proposal == batch.proposal()
     assert world.nodes["s3"].journal.released_for(["w-1"]) == ()
 
 
@@ -200,8 +202,10 @@ def test_a_change_of_any_byte_of_any_record_is_found(sequence: int, at: int, fli
         "DELETE FROM record WHERE sequence = 4",
         "UPDATE record SET digest = zeroblob(32) WHERE sequence = 3",
         "UPDATE record SET sequence = 1000 WHERE sequence = 5",
-        "UPDATE record SET raw = (SELECT raw FROM record WHERE sequence = 2),"
-        " digest = (SELECT digest FROM record WHERE sequence = 2) WHERE sequence = 3",
+        (
+            "UPDATE record SET raw = (SELECT raw FROM record WHERE sequence = 2),"
+            " digest = (SELECT digest FROM record WHERE sequence = 2) WHERE sequence = 3"
+        ),
         "INSERT INTO record SELECT 99, digest, raw FROM record WHERE sequence = 2",
         "DROP TABLE record",
     ],

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from signer_node.adapters import folder as folder_module
-from signer_node.adapters import keystore as keystore_module
 from signer_node.adapters.folder import locked, read_file, require_private, write_file
 from signer_node.adapters.keystore import Cost, Keystore, Secret, parse_sealed, seal, unseal
 from signer_node.kernel.errors import ErrorId, Refusal
@@ -104,7 +104,7 @@ def test_a_new_passphrase_opens_everything_and_the_old_one_nothing(store: Keysto
     store.change_passphrase(OLD, NEW, CHEAP)
     for one in SECRETS:
         assert store.open(one.purpose, NEW).value == one.value
-        assert refused(lambda one=one: store.open(one.purpose, OLD)) is ErrorId.PASSPHRASE_WRONG
+        assert refused(partial(store.open, one.purpose, OLD)) is ErrorId.PASSPHRASE_WRONG
     assert len([path for path in store.folder.iterdir() if path.is_dir()]) == 2  # with the link
 
 
@@ -162,7 +162,7 @@ def _count_calls(folder: Path, monkeypatch: pytest.MonkeyPatch, die_at: int | No
     with monkeypatch.context() as patch:
         for name in ("open", "fsync", "rename", "symlink"):
             patch.setattr(os, name, counted(getattr(os, name)))
-        patch.setattr(keystore_module.shutil, "rmtree", counted(keystore_module.shutil.rmtree))
+        patch.setattr(shutil, "rmtree", counted(shutil.rmtree))
         if die_at is None:
             store.change_passphrase(OLD, NEW, CHEAP)
         else:
@@ -195,7 +195,7 @@ def test_a_file_is_written_whole_or_not_at_all(
     def full(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(folder_module.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         write_file(path, b"new")
     assert read_file(path) == b"old"
