@@ -48,6 +48,7 @@ from custodyd.chain.vaults import allocate_change_index, certified_vaults
 from custodyd.chain.work import Work, working
 from custodyd.coins.rules import Coin, InsufficientFunds, Selection, select
 from custodyd.coins.service import Depth, OwnChange, note_change, reserve, spendable
+from custodyd.errors import CustodydError
 from custodyd.store import Store
 from custodyd.store.context import StageContext
 from custodyd.withdrawals.rules import BlockedReason, WithdrawalState
@@ -90,12 +91,26 @@ def form_batches(store: Store, context: StageContext) -> None:
         waiting = [one for one in vaults if queued(connection, _name(one), 1)]
     if not waiting:
         return
-    estimate = source.fee_rate_sat_vb(context.node, context.settings.fee_target_blocks)
+    try:
+        estimate = source.fee_rate_sat_vb(context.node, context.settings.fee_target_blocks)
+    except CustodydError as error:
+        _wait_for_chain(store, context, waiting, error)
+        return
     ceiling = context.genesis.document.rules.max_fee_rate_sat_vb
     rate = fee_rate(estimate, context.settings, ceiling)
     for vault in waiting:
         with working(store, context) as work:
             _form(work, vault, rate)
+
+
+def _wait_for_chain(
+    store: Store, context: StageContext, vaults: Sequence[CertifiedVault], error: CustodydError
+) -> None:
+    """No fee rate is known: say so on everything that waits."""
+    with working(store, context) as work:
+        for vault in vaults:
+            waiting = queued(work.connection, _name(vault), MAX_QUEUE_READ)
+            _block(work, waiting, Blocked(BlockedReason.CHAIN, error.error.name))
 
 
 def _name(vault: CertifiedVault) -> str:

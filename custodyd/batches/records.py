@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, or_, select, update
 
 from custodyd.batches.rules import BatchState, transition_name
 from custodyd.batches.tables import BATCHES, PAYOUTS
@@ -82,12 +82,17 @@ def open_proposal(raw: bytes) -> ReceivedManifest:
     )
 
 
-def in_states(connection: Connection, states: Collection[BatchState]) -> Sequence[StoredBatch]:
-    """Batches in these states, oldest first."""
+def ids_in_states(connection: Connection, states: Collection[BatchState]) -> Sequence[str]:
+    """Ids of batches in these states, oldest first; rejected ones only if they still bind."""
     rows = connection.execute(
-        select(BATCHES).where(BATCHES.c.state.in_(states)).order_by(BATCHES.c.number)
+        select(BATCHES.c.batch_id)
+        .where(
+            BATCHES.c.state.in_(states),
+            or_(BATCHES.c.state != BatchState.REJECTED, BATCHES.c.binding),
+        )
+        .order_by(BATCHES.c.number)
     )
-    return [_stored(row) for row in rows]
+    return list(rows.scalars())
 
 
 def get(connection: Connection, batch_id: str) -> StoredBatch:

@@ -60,11 +60,6 @@ TRANSITIONS: Final[dict[str, tuple[BatchState | None, BatchState]]] = {
     "batch.final": (_S.CONFIRMED, _S.FINAL),
 }
 
-# A batch in one of these holds coins that nobody else may spend.
-HOLDING: Final = frozenset(
-    {_S.PROPOSED, _S.APPROVED, _S.COMMITTED, _S.SIGNED, _S.BROADCAST, _S.CONFIRMED, _S.FINAL}
-)
-
 
 def transition_name(before: BatchState | None, after: BatchState) -> str:
     """The name of an edge of the table; a change that is not in it is a programming error."""

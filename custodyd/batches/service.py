@@ -22,7 +22,7 @@ from custodyd.batches.records import (
     change_state,
     external_ids,
     get,
-    in_states,
+    ids_in_states,
 )
 from custodyd.batches.replacing import replace_if_due
 from custodyd.batches.rules import BatchState
@@ -57,7 +57,7 @@ def _each(
     step: Callable[[Work, StoredBatch], None],
 ) -> None:
     with store.reading() as connection:
-        ids = [one.batch_id for one in in_states(connection, states)]
+        ids = ids_in_states(connection, states)
     for batch_id in ids:
         with working(store, context) as work:
             batch = get(work.connection, batch_id)

@@ -305,6 +305,11 @@ def _note_change(work: Work, outputs: Sequence[FoundOutput]) -> None:
 
 
 def _note_view(store: Store, context: StageContext, height: int, tip: bytes) -> None:
+    """What the node said last; nothing is written more than once in a second."""
+    with store.reading() as connection:
+        view = connection.execute(select(CHAIN_VIEW)).one()
+    if view.seen_at_s == context.now_s() and bytes(view.tip_hash) == tip:
+        return
     with working(store, context) as work:
         work.connection.execute(
             update(CHAIN_VIEW).values(tip_height=height, tip_hash=tip, seen_at_s=work.now_s)

@@ -18,7 +18,7 @@ from custodyd.batches.records import (
     change_state,
     external_ids,
     get,
-    in_states,
+    ids_in_states,
 )
 from custodyd.batches.rules import BatchState
 from custodyd.chain import source
@@ -62,11 +62,7 @@ def reconcile(store: Store, context: StageContext) -> None:
     if context.genesis is None:
         return
     with store.reading() as connection:
-        batches = [
-            one
-            for one in in_states(connection, WATCHED)
-            if one.binding or one.state in (BatchState.PROPOSED, *_SENDABLE)
-        ]
+        batches = [get(connection, one) for one in ids_in_states(connection, WATCHED)]
     for batch in batches:
         _settle(store, context, batch)
 

@@ -54,9 +54,14 @@ def kind_name(kind: VaultKindId) -> str:
 
 def reconcile(store: Store, context: StageContext) -> None:
     """Bring every vault a step on, and the genesis to nodes that were not sent it."""
-    with working(store, context) as work:
-        ensure_signers(work)
-        _post_genesis(work)
+    with store.reading() as connection:
+        posted = connection.execute(select(SIGNERS.c.genesis_posted)).scalars().all()
+    if len(posted) < len(context.genesis.document.signers if context.genesis else ()) or (
+        False in posted
+    ):
+        with working(store, context) as work:
+            ensure_signers(work)
+            _post_genesis(work)
     with store.reading() as connection:
         names = connection.execute(
             select(VAULTS.c.vault).where(VAULTS.c.state != VaultState.CERTIFIED)

@@ -81,9 +81,15 @@ def fetch(
     return [(row.sequence, bytes(row.envelope)) for row in rows]
 
 
-def forget_old(connection: Connection, now_s: int) -> None:
+def forget_old(store: Store, context: StageContext) -> None:
     """Remove what rule 2 no longer needs."""
-    connection.execute(delete(INBOX).where(INBOX.c.received_at_s < now_s - INBOX_KEPT_S))
+    too_old = INBOX.c.received_at_s < context.now_s() - INBOX_KEPT_S
+    with store.reading() as connection:
+        if connection.execute(select(INBOX.c.digest).where(too_old).limit(1)).first() is None:
+            return
+    with store.transaction() as connection:
+        context.fence(connection)
+        connection.execute(delete(INBOX).where(too_old))
 
 
 def _take(connection: Connection, genesis: Body[Genesis], raw: bytes, now_s: int) -> None:

@@ -32,7 +32,7 @@ from custodyd.batches.records import (
     change_state,
     external_ids,
     get,
-    in_states,
+    ids_in_states,
 )
 from custodyd.batches.rules import BatchState
 from custodyd.chain.outbox import post, post_bytes
@@ -50,6 +50,7 @@ from custodyd.signing.rules import (
 from custodyd.signing.tables import COMMITMENTS, EVIDENCE, ROUNDS, SHARES
 from custodyd.store import Store
 from custodyd.store.context import StageContext
+from custodyd.telemetry.metrics import round_ended
 from custodyd.withdrawals.rules import BlockedReason, WithdrawalState
 from custodyd.withdrawals.service import Note, lookup, move
 from custodyd.withdrawals.service import annotate as annotate_withdrawals
@@ -98,7 +99,7 @@ class Round:
 def reconcile(store: Store, context: StageContext) -> None:
     """One pass over all batches that wait for signers."""
     with store.reading() as connection:
-        ids = [one.batch_id for one in in_states(connection, SIGNABLE)]
+        ids = ids_in_states(connection, SIGNABLE)
     for batch_id in ids:
         with working(store, context) as work:
             batch = get(work.connection, batch_id)
@@ -430,6 +431,8 @@ def _change_round(work: Work, current: Round, to: RoundState, **values: Any) -> 
         update(ROUNDS).where(*key).values(state=to, since_s=work.now_s, **values)
     )
     work.moved(round_transition(current.state, to))
+    if to in (RoundState.DONE, RoundState.FAILED):
+        round_ended(to.name, work.now_s - current.opened_at_s)
     return _round(work.connection.execute(select(ROUNDS).where(*key)).one())
 
 
@@ -444,8 +447,12 @@ def _wait_for_members(work: Work, batch: StoredBatch, current: Round) -> None:
 
 
 def _wait_for_signers(work: Work, batch: StoredBatch, nodes: Sequence[str]) -> None:
-    detail = f"too few signers: waits for {', '.join(nodes) or 'nobody that may still sign'}"
-    _note(work, batch, BlockedReason.SIGNERS, detail)
+    refused = [str(one) for one in verdicts(work.connection, batch.digest) if not one.accepted]
+    culprits = sorted(_culprits(work.connection, batch.digest))
+    parts = [f"waits for {', '.join(nodes)}" if nodes else "nobody is left that may sign"]
+    parts += [f"refused: {'; '.join(refused)}"] if refused else []
+    parts += [f"named for a fault: {', '.join(culprits)}"] if culprits else []
+    _note(work, batch, BlockedReason.SIGNERS, f"too few signers: {'; '.join(parts)}")
 
 
 def _note(work: Work, batch: StoredBatch, reason: BlockedReason, detail: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from custodyd.chain.work import working
 from custodyd.signing import ceremony, mailbox, rounds
 from custodyd.store import Store
 from custodyd.store.context import StageContext
@@ -14,5 +13,4 @@ def reconcile(store: Store, context: StageContext) -> None:
         return
     ceremony.reconcile(store, context)
     rounds.reconcile(store, context)
-    with working(store, context) as work:
-        mailbox.forget_old(work.connection, work.now_s)
+    mailbox.forget_old(store, context)

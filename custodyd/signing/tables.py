@@ -27,6 +27,7 @@ INBOX = Table(
     Column("sequence", BigInteger, nullable=False),
     Column("received_at_s", BigInteger, nullable=False),
     Index(None, "sender", "incarnation", "sequence"),
+    Index(None, "received_at_s"),
 )
 
 # What a node did that no honest node does, with the envelope that proves it.

@@ -384,3 +384,17 @@ def test_every_transition_has_one_name() -> None:
 def test_what_bound_once_is_never_abandoned() -> None:
     sources = {before for before, after in TRANSITIONS.values() if after is BatchState.ABANDONED}
     assert sources == {BatchState.PROPOSED}
+
+
+def test_without_a_chain_node_nothing_is_proposed_and_it_says_so(house: House) -> None:
+    house.make_vault()
+    house.fund(5_000_000)
+    house.node.down = True
+    house.withdraw("w-1", 1_000_000)
+    house.settle(3)
+    assert house.batches() == []
+    waiting = house.withdrawal("w-1")
+    assert waiting.blocked_reason is BlockedReason.CHAIN
+    house.node.down = False
+    house.settle(3)
+    assert house.withdrawal("w-1").state is WithdrawalState.BATCHED

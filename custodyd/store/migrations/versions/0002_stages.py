@@ -263,6 +263,9 @@ def _mailbox_in() -> None:
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_mailbox_in")),
     )
     op.create_index(
+        op.f("ix_mailbox_in_received_at_s"), "mailbox_in", ["received_at_s"], unique=False
+    )
+    op.create_index(
         op.f("ix_mailbox_in_sender_incarnation_sequence"),
         "mailbox_in",
         ["sender", "incarnation", "sequence"],
