@@ -179,7 +179,7 @@ def forget() -> None:
 def _check_passphrase(passphrase: bytes) -> None:
     if not MIN_PASSPHRASE <= len(passphrase) <= MAX_PASSPHRASE:
         detail = f"a passphrase has {MIN_PASSPHRASE} to {MAX_PASSPHRASE} bytes"
-        raise Refusal(ErrorId.PASSPHRASE_WRONG, detail)
+        raise Refusal(ErrorId.PASSPHRASE_UNUSABLE, detail)
 
 
 def _with_length(data: bytes) -> bytes:

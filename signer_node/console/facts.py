@@ -106,7 +106,7 @@ def review(raw: bytes, genesis: Body[Genesis], certificate: Body[VaultCertificat
     vault = check_certificate(certificate, genesis).kind
     psbt = _psbt(manifest)
     outputs = psbt.transaction.outputs
-    input_sat = sum(spent.value_sat for spent in _spent(manifest, psbt))
+    input_sat = sum(spent.value_sat for spent in _spent(manifest, psbt, vault))
     payouts = _payouts(manifest, received.requests, outputs, genesis.document)
     changes = _changes(manifest, outputs, vault)
     if len(payouts) + len(changes) != len(outputs) or not payouts:
@@ -166,14 +166,17 @@ def _parse(raw: bytes) -> Psbt:
         raise Refusal(ErrorId.MANIFEST_PSBT_INVALID, str(fault)) from None
 
 
-def _spent(manifest: Manifest, psbt: Psbt) -> list[TxOut]:
+def _spent(manifest: Manifest, psbt: Psbt, vault: VaultKind) -> list[TxOut]:
     """The outputs spent, from the whole previous transactions: their ids are what is signed."""
     spent = []
     for txin, evidence in zip(psbt.transaction.inputs, manifest.evidence, strict=True):
         previous = parse_stripped(evidence.previous_transaction)
         if previous.txid != txin.outpoint.txid or txin.outpoint.vout >= len(previous.outputs):
             raise Refusal(ErrorId.INPUT_EVIDENCE_INVALID, str(txin.outpoint))
-        spent.append(previous.outputs[txin.outpoint.vout])
+        output = previous.outputs[txin.outpoint.vout]
+        if output.script != vault.script(evidence.chain, evidence.index):
+            raise Refusal(ErrorId.INPUT_NOT_OURS, str(txin.outpoint))
+        spent.append(output)
     return spent
 
 

@@ -114,8 +114,8 @@ def _money(review: Review) -> Iterator[str]:
         f" | change {bitcoin(review.change_sat)} -> ours   [bytes]"
     )
     yield (
-        f"FROM     {bitcoin(review.input_sat)} BTC in {review.inputs} inputs of the vault"
-        "   [bytes]; ours and unspent as far as the verified headers tell   [node]"
+        f"FROM     {bitcoin(review.input_sat)} BTC in {review.inputs} inputs, the vault's scripts"
+        " derived here   [bytes]"
     )
 
 
@@ -125,8 +125,15 @@ def _flags(review: Review, node: NodeFacts, left_s: int) -> Iterator[str]:
         flags.append("expires in less than a quarter of an hour" if left_s >= 0 else "HAS EXPIRED")
     if node.state == "replaced":
         flags.append("A NEWER MANIFEST REPLACES THIS ONE: decide over that")
-    ok = "ok: every output is requested or ours, fee within the policy's ceilings"
-    yield f"FLAGS    {' | '.join([*flags, ok])}   [bytes, node]"
+    yield f"FLAGS    {' | '.join(flags) or 'none'}   [bytes]"
+    yield "OK       every output is requested or ours   [bytes]"
+    if node.journaled_at_s:
+        yield (
+            "OK       fee within the policy's ceilings, inputs proved by verified headers,"
+            " nobody here was paid before in a manifest that could also confirm   [node]"
+        )
+    else:
+        yield "NOT OK   this node never checked this manifest   [node]"
     if review.replaces != ZERO_DIGEST:
         yield f"DIFF     replaces {digest_groups(review.replaces)}   [bytes]"
 

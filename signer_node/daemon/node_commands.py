@@ -149,7 +149,8 @@ def run_daemon(args: argparse.Namespace, configuration: Configuration) -> ExitCo
     if args.check_config:
         return check_config(args, configuration)
     start_logging(configuration.settings.log_level)
-    return run(configuration, read_passphrase(passphrase_source(args, configuration)))
+    source = passphrase_source(args, configuration)
+    return run(configuration, lambda: read_passphrase(source))
 
 
 def check_config(args: argparse.Namespace, configuration: Configuration) -> ExitCode:

@@ -57,13 +57,10 @@ def read_passphrase(source: Source) -> bytes:
     elif sys.stdin.isatty():
         passphrase = _from_prompt(source)
     else:
-        raise Refusal(
-            ErrorId.PASSPHRASE_WRONG,
-            "no passphrase: give --passphrase-fd N, --credentials-dir DIR, or use a terminal",
-        )
+        raise Refusal(ErrorId.PASSPHRASE_UNUSABLE, "there is no terminal to ask at")
     if not MIN_PASSPHRASE <= len(passphrase) <= MAX_PASSPHRASE:
         detail = f"a passphrase has {MIN_PASSPHRASE} to {MAX_PASSPHRASE} bytes"
-        raise Refusal(ErrorId.PASSPHRASE_WRONG, detail)
+        raise Refusal(ErrorId.PASSPHRASE_UNUSABLE, detail)
     return passphrase
 
 
@@ -86,5 +83,5 @@ def _stripped(content: bytes) -> bytes:
 def _from_prompt(source: Source) -> bytes:
     first = getpass.getpass(f"{source.prompt}: ")
     if source.is_new and getpass.getpass("once more: ") != first:
-        raise Refusal(ErrorId.PASSPHRASE_WRONG, "the two are not the same")
+        raise Refusal(ErrorId.PASSPHRASE_UNUSABLE, "the two are not the same")
     return first.encode()

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -60,15 +61,14 @@ def open_keys(keystore: Keystore, passphrase: bytes) -> Opened:
     return Opened(NodeSecrets(identity, root), identity.public, host_key, tls.value)
 
 
-def run(configuration: Configuration, passphrase: bytes) -> ExitCode:
-    """Run the daemon; raises Refusal if it cannot start."""
+def run(configuration: Configuration, passphrase: Callable[[], bytes]) -> ExitCode:
+    """Run the daemon; raises Refusal if it cannot start, before it asks for the passphrase."""
     folder = Folder(configuration.data_dir)
     if not Keystore(folder.keys).exists():
         raise Refusal(ErrorId.NOT_INITIALISED, str(folder.root))
     target = coordinator_address(configuration, folder)
     with locked(folder.root):
-        opened = open_keys(Keystore(folder.keys), passphrase)
-        del passphrase
+        opened = open_keys(Keystore(folder.keys), passphrase())
         return _run_locked(configuration, folder, opened, target)
 
 

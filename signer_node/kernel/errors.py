@@ -307,6 +307,11 @@ class ErrorId(Enum):
     PASSPHRASE_WRONG = _local(
         "the passphrase does not open the sealed file", "try the right one", ExitCode.KEYS
     )
+    PASSPHRASE_UNUSABLE = _local(
+        "no passphrase came, or one that is too short or too long",
+        "give --passphrase-fd N, --credentials-dir DIR, or use a terminal",
+        ExitCode.KEYS,
+    )
     KEY_FILE_INVALID = _local(
         "a sealed key file is damaged or of an unknown form",
         "restore it from a backup",

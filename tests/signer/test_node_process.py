@@ -18,7 +18,6 @@ from signer_node.wire import decode, encode, open_signed
 from tests.signer.process import ALICE, CHEAP, PASSPHRASE, NodeProcess, ProcessWorld, command
 from tests.world.payouts import approval, draft, open_round, package, session_of, verdict_of
 
-
 pytestmark = pytest.mark.slow
 
 
