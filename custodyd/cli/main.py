@@ -7,6 +7,7 @@ from importlib.metadata import version as installed_version
 from typing import Final
 
 import click
+from stamina import instrumentation
 
 from custodyd.cli.screen import Screen, Trouble, command, fail
 
@@ -91,6 +92,8 @@ def _missing_extra(package: str, extra: str) -> None:
 @click.command(cls=Words, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Bitcoin custody by a quorum: the coordinator and the exchange's side."""
+    # Left alone, stamina tells of retries on standard output, where the answer stands.
+    instrumentation.set_on_retry_hooks([])
 
 
 @main.command("version")

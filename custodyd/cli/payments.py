@@ -28,6 +28,7 @@ from signer_node.kernel.rules.certify import CertifiedVault
 from signer_node.kernel.units import InvalidAmount, parse_bitcoin
 
 DEFAULT_VAULT: Final = "hot"
+MAX_ADDRESSES: Final = 1_000
 WATCH_POLL_S: Final = 0.5
 _STATE: Final = "WITHDRAWAL_STATE_"
 _REASON: Final = "BLOCKED_REASON_"
@@ -76,17 +77,28 @@ def address() -> None:
 @home_option
 @vault_option
 @click.option("--label", default="", help="whose deposit it is; stays here")
+@click.option("--count", type=click.IntRange(1, MAX_ADDRESSES), default=1, show_default=True)
 @command
-def address_new(screen: Screen, home: Path, vault: str, label: str) -> None:
-    """Hand out an address that was never handed out before."""
+def address_new(screen: Screen, home: Path, vault: str, label: str, count: int) -> None:
+    """Hand out addresses that were never handed out before."""
     opened = open_home(home)
     with pinned_vault(opened, vault) as (ledger, certified):
-        index, text = next_address(ledger, certified, label)
+        made = [next_address(ledger, certified, label) for _ in range(count)]
         watched = _announce(opened, ledger, vault)
-    screen.line(text)
+    for _index, text in made:
+        screen.line(text)
     if not watched:
         screen.line("the coordinator does not answer: `custodyd backend run` announces it later")
-    screen.done({"vault": vault, "index": index, "address": text, "watched": watched})
+    index, text = made[0]
+    screen.done(
+        {
+            "vault": vault,
+            "index": index,
+            "address": text,
+            "addresses": [one for _index, one in made],
+            "watched": watched,
+        }
+    )
 
 
 def _announce(home: Home, ledger: ClientLedger, vault: str) -> bool:

@@ -20,7 +20,6 @@ from typing import Any, Final
 from deploy.local.processes import (
     LOOPBACK,
     Answer,
-    CommandFailed,
     Daemon,
     NotReady,
     Ports,
@@ -31,7 +30,7 @@ from deploy.local.processes import (
     run,
     until,
 )
-from deploy.local.watching import Watcher
+from deploy.local.watching import Watcher, words_at
 
 NODES: Final = ("s1", "s2", "s3")
 OPERATORS: Final = {
@@ -338,27 +337,19 @@ class Cluster:
         return words
 
     def _confirm(self, name: str) -> None:
+        """What the people do: compare what is shown here with what the others read; confirm."""
         if name == BACKEND:
-            self._compare(name, self.exchange("backend", "genesis", "show")["words"])
             path = self.root / "words.txt"
             path.write_text(" ".join(self._words))
             self.exchange("backend", "genesis", "confirm", "--words-file", str(path))
             return
         shown = until(
             f"the genesis reaches {name}",
-            lambda: self._genesis_at(name),
+            lambda: words_at(self.folder(name)),
             daemons=[self.coordinator, self.signers[name]],
-            poll_s=0.5,
         )
-        self._compare(name, shown["words"].split())
+        self._compare(name, shown)
         self.signer(name, "genesis", "confirm", "--words", " ".join(self._words))
-
-    def _genesis_at(self, node: str) -> Any:
-        """The genesis that a node shows; None while nothing has come."""
-        try:
-            return self.signer(node, "genesis", "show")
-        except CommandFailed:
-            return None
 
     def _compare(self, name: str, words: list[str]) -> None:
         if words != self._words:

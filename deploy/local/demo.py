@@ -71,8 +71,9 @@ class Day:
         """Deposits to addresses that the backend derives itself, credited by proof."""
         cluster = self.cluster
         with self.steps.step("deposits", "Deposits: addresses, payments, blocks, credit by proof"):
-            for amount in DEPOSITS_BTC:
-                address = cluster.exchange("address", "new", "--vault", VAULT)["address"]
+            words = ("address", "new", "--vault", VAULT, "--count", str(len(DEPOSITS_BTC)))
+            made = cluster.exchange(*words)["addresses"]
+            for amount, address in zip(DEPOSITS_BTC, made, strict=True):
                 txid = cluster.chain("devnet_faucet", address, amount)
                 self.addresses.append(address)
                 self.steps.fact(f"{amount} BTC to {address}")
@@ -81,7 +82,7 @@ class Day:
             self.steps.fact(f"mined to height {height}")
             until("all deposits are credited", self._credited, PATIENCE_S)
             balance = until("the coordinator counts them", self._funded, PATIENCE_S)
-            self.deposits = cluster.exchange("deposits", "list")["deposits"]
+            self.deposits = cluster.watcher.deposits()
             self.steps.fact(f"available {format_bitcoin(balance)} BTC, credited by proof")
 
     def _credited(self) -> bool:
@@ -221,6 +222,7 @@ class Day:
 
     def summary(self) -> dict[str, Any]:
         """What build/demo/summary.json holds."""
+        credited = self.cluster.watcher.credited()
         return {
             "vault_kind": self.cluster.setting.vault_kind,
             "t": 2,
@@ -232,7 +234,7 @@ class Day:
                     "address": one["address"],
                     "amount_sat": int(one["amount_sat"]),
                     "confirmations": one["confirmations"],
-                    "credited": one["credited"],
+                    "credited": f"{one['txid']}:{one['vout']}" in credited,
                 }
                 for one in self.deposits
             ],

@@ -1,4 +1,5 @@
-"""Looking at a local quorum without a command for each look: the exchange's own client library.
+"""Looking at a local quorum without a command for each look: the exchange's own client library,
+and the nodes' consoles.
 
 What people do goes through the commands; only the script's waiting uses this.
 """
@@ -11,10 +12,14 @@ from typing import Any, TypeVar
 
 from custodyd.cli.home import open_home
 from custodyd.cli.operations import batch_json
-from custodyd.cli.payments import withdrawal_json
+from custodyd.cli.payments import as_json, withdrawal_json
 from custodyd.client.connection import Coordinator
 from custodyd.client.errors import ClientError
 from custodyd.client.ledger import ClientLedger, CreditState
+from signer_node.adapters.folder import Folder
+from signer_node.console.messages import GenesisRequest, PendingGenesis
+from signer_node.console.server import ask
+from signer_node.kernel.errors import Refusal
 
 T = TypeVar("T")
 
@@ -47,6 +52,10 @@ class Watcher:
         """All batches as the coordinator tells them."""
         return [batch_json(one) for one in self.coordinator.batches()]
 
+    def deposits(self) -> list[dict[str, Any]]:
+        """All deposits as the coordinator tells them."""
+        return [as_json(one) for one in self.coordinator.deposits()]
+
     def available_sat(self, vault: str) -> int:
         """What the coordinator counts as free to spend."""
         return int(self.coordinator.balance(vault).available_sat)
@@ -76,6 +85,15 @@ class Watcher:
             return read(ledger)
         finally:
             ledger.close()
+
+
+def words_at(folder: Path) -> list[str] | None:
+    """The genesis words that a signer node shows at its console; None while none has come."""
+    try:
+        answer = ask(Folder(folder).socket, GenesisRequest())
+    except Refusal:
+        return None
+    return answer.words.split() if isinstance(answer, PendingGenesis) else None
 
 
 def or_none(look: Callable[[], T]) -> Callable[[], T | None]:
