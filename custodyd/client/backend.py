@@ -4,7 +4,8 @@ One loop, one thread that decides; a second thread only reads the event stream i
 queue. Events are hints that something may be due: what is done follows from the ledger and from
 what the coordinator lists, so a lost event or a kill -9 anywhere costs time and nothing else (G10).
 
- 1. Another store incarnation: every open request is submitted again.
+ 1. Another store incarnation: every open request is submitted again; likewise one that the store
+    does not know any more.
  2. A manifest waits for the payer: checked against the own ledger, confirmed (payer.py).
  3. Headers are verified; deposits are credited and payments called final by proof alone (G14).
  4. Watched deposit indices are announced again.
@@ -212,9 +213,11 @@ class Backend:
         open_states = (RequestState.SUBMITTED,)
         ids = [one.withdrawal_id for one in self.ledger.requests_in(open_states, MAX_OPEN)]
         for start in range(0, len(ids), LOOKUP_LIMIT):
-            answer = self.coordinator.lookup(ids[start : start + LOOKUP_LIMIT])
+            asked = ids[start : start + LOOKUP_LIMIT]
+            answer = self.coordinator.lookup(asked)
             for withdrawal in answer.withdrawals:
                 self._note_withdrawal(withdrawal)
+            self._note_forgotten(set(asked) - {one.external_id for one in answer.withdrawals})
         self._listed_at = time.monotonic()
 
     def _listing_due(self) -> bool:
@@ -243,6 +246,12 @@ class Backend:
         name = withdrawal_pb2.WithdrawalState.Name(withdrawal.state)
         self.ledger.mark_ended(own.withdrawal_id, name)
         self.report("withdrawal ended", external_id=own.withdrawal_id, state=name)
+
+    def _note_forgotten(self, withdrawal_ids: set[str]) -> None:
+        """An old database may come back under its old incarnation: what it lost is sent again."""
+        for withdrawal_id in sorted(withdrawal_ids):
+            self.ledger.mark_forgotten(withdrawal_id)
+            self.report("request forgotten", external_id=withdrawal_id)
 
     # --- the chain ---
 

@@ -341,6 +341,10 @@ class ClientLedger:
             withdrawal_id, "submitted_to = ?, state = 'SUBMITTED', refusal = ''", (incarnation,)
         )
 
+    def mark_forgotten(self, withdrawal_id: str) -> None:
+        """The store knows nothing of the request any more: it is to be submitted again."""
+        self._set_request(withdrawal_id, "submitted_to = x''", ())
+
     def mark_refused(self, withdrawal_id: str, refusal: str) -> None:
         """C refused the request for this reason; it is not sent again by itself."""
         self._set_request(withdrawal_id, "state = 'REFUSED', refusal = ?", (refusal,))

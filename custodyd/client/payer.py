@@ -7,7 +7,9 @@ The client confirms by itself, and only if
     that request's script and amount;
  3. every other output is change that the client derives itself from the pinned vault;
  4. `paid_once` holds against every manifest confirmed before;
- 5. none of its withdrawals was found paid to final depth by another transaction.
+ 5. none of its withdrawals was found paid to final depth by another transaction;
+ 6. none of them ended here (refused, rejected, cancelled, expired) before any manifest that pays
+    it was confirmed: the exchange may have given the money back.
 
 The manifest is durable before its confirmation is signed, the confirmation before it is sent; the
 same manifest gets the same confirmation again.
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from custodyd.client.keys import RequestKey
 from custodyd.client.ledger import ClientLedger, RequestState, StoredManifest, StoredRequest
@@ -33,6 +36,8 @@ from signer_node.kernel.rules.facts import PaidManifest
 from signer_node.kernel.rules.paid_once import check_paid_once
 from signer_node.kernel.vault.interface import INTERNAL_CHAIN
 from signer_node.wire import decode, decode_body, encode, open_signed, signed_bytes
+
+_ENDED: Final = frozenset({RequestState.REFUSED, RequestState.ENDED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,7 @@ def confirm(payer: Payer, batch_id: str, proposal: bytes, tip_height: int, now_s
 
 
 def check_payouts(payer: Payer, proposal: bytes, now_s: int) -> CheckedPayouts:
-    """Rules 1, 2, 3 and 5; raises MANIFEST_NOT_OURS with what was seen."""
+    """Rules 1, 2, 3, 5 and 6; raises MANIFEST_NOT_OURS with what was seen."""
     opened = decode(ManifestProposal, proposal)
     body = decode_body(Manifest, opened.manifest)
     manifest = body.document
@@ -89,6 +94,7 @@ def check_payouts(payer: Payer, proposal: bytes, now_s: int) -> CheckedPayouts:
     requests = _own_requests(payer, opened, manifest, vault)
     _check_outputs(manifest, transaction, requests, vault)
     _check_not_final(requests, transaction)
+    _check_not_ended(payer.ledger, requests)
     facts = PaidManifest(
         body.digest,
         frozenset(one.withdrawal_id for one in requests.values()),
@@ -152,6 +158,12 @@ def _check_not_final(requests: Mapping[bytes, StoredRequest], transaction: Trans
     for own in requests.values():
         if own.state is RequestState.FINAL and own.txid != transaction.txid:
             raise _not_ours(f"{own.withdrawal_id} is paid, finally, by another transaction")
+
+
+def _check_not_ended(ledger: ClientLedger, requests: Mapping[bytes, StoredRequest]) -> None:
+    for own in requests.values():
+        if own.state in _ENDED and not ledger.confirmed_before([own.withdrawal_id]):
+            raise _not_ours(f"{own.withdrawal_id} has ended here: {own.refusal}")
 
 
 def _sign(payer: Payer, manifest: bytes, now_s: int) -> bytes:

@@ -141,8 +141,15 @@ class ScriptedCoordinator:
 
     def lookup(self, external_ids: Sequence[str]) -> withdrawal_pb2.LookupWithdrawalsResponse:
         self._called("lookup")
+        known = {
+            one: withdrawal_pb2.Withdrawal(
+                external_id=one, state=withdrawal_pb2.WITHDRAWAL_STATE_QUEUED
+            )
+            for one in self.accepted
+        }
+        known.update({one.external_id: one for one in self.withdrawals_seen})
         return withdrawal_pb2.LookupWithdrawalsResponse(
-            withdrawals=[one for one in self.withdrawals_seen if one.external_id in external_ids]
+            withdrawals=[known[one] for one in external_ids if one in known]
         )
 
     def watch_events(

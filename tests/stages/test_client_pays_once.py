@@ -129,6 +129,21 @@ def test_outputs_that_pay_elsewhere_are_not_confirmed(exchange: Exchange) -> Non
     assert exchange.ledger.confirmed_before(["w-1"]) == ()
 
 
+def test_what_ended_here_is_not_paid_unless_it_was_confirmed_before(exchange: Exchange) -> None:
+    """The exchange may have given the money back; but a released share is a bearer instrument."""
+    asked(exchange, "w-1", "w-2")
+    confirmed_one = drafted(exchange, "w-2")
+    confirmed(exchange, confirmed_one)
+    for one in ("w-1", "w-2"):
+        exchange.ledger.mark_ended(one, "REJECTED")
+    with pytest.raises(CustodydError) as caught:
+        confirmed(exchange, drafted(exchange, "w-1"))
+    assert caught.value.error is ErrorId.MANIFEST_NOT_OURS
+    again = drafted(exchange, "w-2", coins=confirmed_one.coins)
+    again.fee_sat += 500
+    assert confirmed(exchange, again)
+
+
 def test_an_expired_manifest_and_one_of_another_vault_are_not_confirmed(
     exchange: Exchange,
 ) -> None:

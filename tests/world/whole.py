@@ -10,53 +10,60 @@ gone, and whoever comes back finds only its disk.
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy import select
 
 from custodyd.batches import payer
 from custodyd.batches import service as batches
 from custodyd.batches.rules import BatchState
 from custodyd.batches.tables import BATCHES
 from custodyd.chain import follower
+from custodyd.chain.block import parse_block
 from custodyd.chain.rpc import ChainRpc, RpcEndpoint, _read_answer, _Request
 from custodyd.chain.vaults import watch_deposits
 from custodyd.cli.chain import RpcChainSource
 from custodyd.client.backend import Backend, BackendSettings
 from custodyd.client.errors import Advice, ClientError
 from custodyd.client.keys import RequestKey
-from custodyd.client.ledger import ClientLedger
+from custodyd.client.ledger import ClientLedger, RequestState
 from custodyd.client.requests import Payment, Requester, sign_payment
 from custodyd.client.verify import next_address, open_pinned, pin_genesis, pinned_genesis
 from custodyd.daemon.sealing import Sealer
 from custodyd.deposits import service as deposits
 from custodyd.devnet.dispatch import Dispatcher
 from custodyd.devnet.node import Node as Devnet
+from custodyd.devnet.transactions import Transaction as ChainTransaction
 from custodyd.devnet.transactions import TxOutput
 from custodyd.errors import CustodydError
 from custodyd.rpc.v1 import admin_pb2, batch_pb2, deposit_pb2, event_pb2, withdrawal_pb2
 from custodyd.settlement import service as settlement
-from custodyd.signing import mailbox
+from custodyd.signing import mailbox, vaults
 from custodyd.signing import service as signing
-from custodyd.signing import vaults
 from custodyd.store import Store, open_store
 from custodyd.store.answers import CallKey
 from custodyd.store.context import DepositTier, StageContext, StageSettings
 from custodyd.store.facts import GENESIS, put_fact
 from custodyd.store.incarnation import Sidecar, begin_boot
-from custodyd.store.migrate import migrate
+from custodyd.store.schema import METADATA
 from custodyd.withdrawals import service as withdrawals
 from custodyd.withdrawals.rules import check_request
 from signer_node import wire
 from signer_node.adapters.journal import Cursor
 from signer_node.core import node as core
+from signer_node.core.step import Step
 from signer_node.kernel.bitcoin.address import address_from_script
 from signer_node.kernel.bitcoin.network import Network
-from signer_node.kernel.bitcoin.transaction import Transaction, parse_transaction
+from signer_node.kernel.bitcoin.transaction import Transaction
 from signer_node.kernel.bitcoin.words import words_from_digest
 from signer_node.kernel.curve import tagged_hash, xonly_from_secret
 from signer_node.kernel.documents.genesis import Genesis
+from signer_node.kernel.documents.journal import RecordKind
 from signer_node.kernel.documents.request import Request
 from signer_node.kernel.documents.signed import Body
 from signer_node.kernel.errors import Refusal
@@ -74,6 +81,7 @@ SETTINGS = StageSettings(
     signer_offline_after_s=60,
 )
 MAX_TURNS = 60
+MAX_QUIET_TURNS = 16
 TURN_S = 2
 NODE_OF = {"alice": "s1", "bob": "s2", "carol": "s3"}
 
@@ -111,7 +119,7 @@ class Coordinator:
 
     def __post_init__(self) -> None:
         self.store = open_store(f"sqlite:///{self.folder / 'store.sqlite3'}")
-        migrate(self.store)
+        METADATA.create_all(self.store.engine)
         with self.store.transaction() as connection:
             put_fact(connection, GENESIS, self.genesis.raw)
         self.sidecar = Sidecar(self.folder / "sidecar.json")
@@ -184,12 +192,15 @@ class Coordinator:
     def deposits(self, state: int = 0) -> Iterator[deposit_pb2.Deposit]:
         del state
         with self.store.reading() as connection:
-            yield from deposits.list_page(connection, None, 0, 1_000)
+            for _number, one in deposits.list_page(connection, None, 0, 1_000):
+                yield one
 
     def lookup(self, external_ids: Sequence[str]) -> withdrawal_pb2.LookupWithdrawalsResponse:
         with self.store.reading() as connection:
             found = withdrawals.lookup(connection, set(external_ids))
-        return withdrawal_pb2.LookupWithdrawalsResponse(withdrawals=[one.message() for one in found])
+        return withdrawal_pb2.LookupWithdrawalsResponse(
+            withdrawals=[one.message() for one in found]
+        )
 
     def watch_events(self, *_: object) -> Iterator[event_pb2.WatchEventsResponse]:
         yield from ()
@@ -197,10 +208,12 @@ class Coordinator:
 
 @dataclass(slots=True)
 class Whole:
-    """Everything, in a folder. `kill_at` names the transition at which the coordinator dies."""
+    """Everything, in a folder. `deadly`: the coordinator dies at each transition's first time."""
 
     folder: Path
-    kill_at: str = ""
+    deadly: bool = False
+    deadly_for_signers: bool = False
+    died: dict[str, set[RecordKind]] = field(default_factory=dict)
     settings: StageSettings = SETTINGS
     now_s: int = START_S
     boots: int = 0
@@ -216,7 +229,8 @@ class Whole:
     backend: Backend = field(init=False)
     key: RequestKey = field(init=False)
     deaths: int = 0
-    mining: bool = True
+    # What happens in the world the moment after a transition became durable, once.
+    at: dict[str, Callable[[], None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         blank = World()
@@ -270,6 +284,7 @@ class Whole:
         self.devnet.close()
         self.start_devnet()
         self.coordinator.rpc._dispatcher.node = self.devnet  # type: ignore[attr-defined]
+        self.backend.chain = RpcChainSource(InProcessRpc(self.dispatcher()))
 
     def start_backend(self) -> None:
         """The backend's process begins, on what its disk holds."""
@@ -284,11 +299,17 @@ class Whole:
             now_s=lambda: self.now_s,
         )
 
+    def kill_backend(self) -> None:
+        """kill -9, then a start."""
+        self.ledger.close()
+        self.start_backend()
+
     def copy_store(self) -> Path:
         """Yesterday's database: a copy that `put_back` brings in again."""
         copy = self.folder / "yesterday.sqlite3"
-        with self.coordinator.store.reading() as connection:
-            connection.exec_driver_sql(f"VACUUM INTO '{copy}'")
+        source = sqlite3.connect(self.folder / "coordinator" / "store.sqlite3")
+        with closing(source), closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
         return copy
 
     def put_back(self, copy: Path) -> None:
@@ -301,9 +322,11 @@ class Whole:
         self.backend.coordinator = self.coordinator  # type: ignore[assignment]
 
     def _committed(self, name: str) -> None:
+        first = name not in self.seen
         self.seen.append(name)
-        if name == self.kill_at:
-            self.kill_at = ""
+        if name in self.at:
+            self.at.pop(name)()
+        if self.deadly and first:
             raise Killed(name)
 
     # --- time ---
@@ -316,7 +339,8 @@ class Whole:
         except Killed:
             self.kill_coordinator()
         self._operators()
-        self.backend.turn()
+        if "backend" not in self.asleep:
+            self.backend.turn()
         self.now_s += TURN_S
 
     def run(self, until: Callable[[], bool], turns: int = MAX_TURNS) -> None:
@@ -325,9 +349,17 @@ class Whole:
             if until():
                 return
             self.turn()
-            if self.mining and number % 3 == 2:
+            if number % 3 == 2:
                 self.mine()
         raise AssertionError(f"not after {turns} turns; withdrawals: {self.states()}")
+
+    def wait(self, name: str) -> None:
+        """Turns without a block until a transition was seen."""
+        for _ in range(MAX_QUIET_TURNS):
+            if name in self.seen:
+                return
+            self.turn()
+        raise AssertionError(f"no {name} in {MAX_QUIET_TURNS} quiet turns: {self.seen[-12:]}")
 
     def mine(self, count: int = 1) -> None:
         self.devnet.generate(count, b"\x51\x20" + xonly_from_secret(secret("miner")))
@@ -365,9 +397,17 @@ class Whole:
         try:
             step = core.deliver(sim.node, raw, self.now_s)
         except Refusal:
-            step = core.Step()
+            step = Step()
         sim.journal.commit(step, self.now_s, cursor)
         sim.notices.extend(notice.manifest for notice in step.notices)
+        self._may_die(sim, step)
+
+    def _may_die(self, sim: SimNode, step: Step) -> None:
+        """In a world deadly for signers, each dies once after each kind of record."""
+        fresh = {record.kind for record in step.records} - self.died.get(sim.name, set())
+        if self.deadly_for_signers and fresh:
+            self.died.setdefault(sim.name, set()).update(fresh)
+            sim.crash()
 
     def _operators(self) -> None:
         """Each operator decides over what waits at the own node."""
@@ -393,16 +433,24 @@ class Whole:
             vaults.propose(connection, self.coordinator.context, VAULT, "wsh-sortedmulti")
         self.run(lambda: self.ledger.vault(VAULT) is not None)
 
-    def deposit(self, amount_sat: int) -> None:
-        """A customer pays to a fresh address; the backend credits it."""
+    def next_deposit_script(self) -> bytes:
+        """The script of a fresh deposit address."""
         pinned = self.ledger.vault(VAULT)
         if pinned is None:
             raise AssertionError("there is no vault")
         vault = open_pinned(pinned_genesis(self.ledger), pinned)
         index, _address = next_address(self.ledger, vault, "deposit")
-        self.backend.turn()
-        self.devnet.pay_from_faucet((TxOutput(amount_sat, vault.kind.script(0, index)),))
-        self.mine()
+        return vault.kind.script(0, index)
+
+    def deposit(self, amount_sat: int, *, mined: bool = True) -> ChainTransaction:
+        """A customer pays to a fresh address; the backend credits it."""
+        script = self.next_deposit_script()
+        if "backend" not in self.asleep:
+            self.backend.turn()
+        paid = self.devnet.pay_from_faucet((TxOutput(amount_sat, script),))
+        if mined:
+            self.mine()
+        return paid
 
     def withdraw(self, *ids: str, amount_sat: int = 1_000_000) -> None:
         """The exchange signs requests; the backend sends them when it can."""
@@ -411,29 +459,37 @@ class Whole:
             Payment(one, address_from_script(self.script(one), Network.REGTEST), amount_sat, "acme")
             for one in ids
         ]
-        self.ledger.add_requests(
-            [sign_payment(one, requester, self.now_s) for one in payments]
-        )
+        self.ledger.add_requests([sign_payment(one, requester, self.now_s) for one in payments])
 
     def script(self, withdrawal_id: str) -> bytes:
         return b"\x00\x14" + tagged_hash("world/payee", withdrawal_id.encode())[:20]
 
     def states(self) -> dict[str, str]:
-        ids = [one.withdrawal_id for one in self.ledger.requests_in(list(_ALL), 1_000)]
+        ids = [one.withdrawal_id for one in self.ledger.requests_in(list(RequestState), 1_000)]
         with self.coordinator.store.reading() as connection:
             found = withdrawals.lookup(connection, set(ids))
         return {one.external_id: f"{one.state.name} {one.blocked_detail}" for one in found}
 
     def batch_states(self) -> list[BatchState]:
-        from sqlalchemy import select
+        return [row.state for row in self._batches()]
 
+    def last_batch(self) -> Any:
+        """The newest batch's row."""
+        return self._batches()[-1]
+
+    def _batches(self) -> Sequence[Any]:
         with self.coordinator.store.reading() as connection:
-            rows = connection.execute(select(BATCHES.c.state).order_by(BATCHES.c.number))
-            return [row.state for row in rows]
+            return connection.execute(select(BATCHES).order_by(BATCHES.c.number)).all()
+
+    def reject(self, person: str) -> None:
+        """A person who may have approved rejects the newest batch as a whole."""
+        self.rejecter = person
+        self._decide(person, self.nodes[NODE_OF[person]], self.last_batch().digest)
+        self.rejecter = ""
 
     def all_final(self) -> bool:
         """Whether the backend verified every request as paid, and the coordinator says so too."""
-        mine = self.ledger.requests_in(list(_ALL), 1_000)
+        mine = self.ledger.requests_in(list(RequestState), 1_000)
         return (
             bool(mine)
             and all(one.state.name == "FINAL" for one in mine)
@@ -450,14 +506,6 @@ class Whole:
         ]
 
     def _chain(self) -> Iterator[Transaction]:
-        from custodyd.chain.block import parse_block
-
         rpc = InProcessRpc(self.dispatcher())
         for height in range(1, rpc.get_block_count() + 1):
             yield from parse_block(rpc.get_block(rpc.get_block_hash(height))).transactions
-
-
-from custodyd.client.ledger import RequestState  # noqa: E402
-
-_ALL = tuple(RequestState)
-_ = (parse_transaction, replace)
