@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -32,6 +33,7 @@ _LONGEST_PAUSE_S: Final = 10.0
 _SPARE_S: Final = 10.0
 _TICK_S: Final = 1.0
 _STALLED_S: Final = 0.5
+_SHORTEST_POLL_S: Final = 0.25
 
 _log = logging.getLogger(__name__)
 
@@ -106,15 +108,21 @@ class Link:
 
     def _serve(self, stub: Any) -> None:
         poll: Any = None
+        began_s = 0.0
         try:
             while not self._stopping.is_set():
                 self._wake.clear()
-                self._send_all(stub)
-                poll = poll or self._start_poll(stub)
+                sent = self._send_all(stub)
+                if poll is None:
+                    poll, began_s = self._start_poll(stub), time.monotonic()
                 self._wake.wait(_TICK_S)
                 if poll.done():
                     finished, poll = poll, None
-                    self._take(finished.result())
+                    empty = not self._take(finished.result())
+                    if empty and not sent and time.monotonic() - began_s < _SHORTEST_POLL_S:
+                        # The coordinator had no room to let it wait.
+                        self._wake.clear()
+                        self._wake.wait(_SHORTEST_POLL_S)
         finally:
             if poll is not None:
                 poll.cancel()
@@ -125,12 +133,16 @@ class Link:
         poll.add_done_callback(lambda _poll: self._wake.set())
         return poll
 
-    def _send_all(self, stub: Any) -> None:
+    def _send_all(self, stub: Any) -> bool:
+        """Whether anything was sent: then a coordinator may have ended the poll."""
+        sent = False
         while rows := self.mail.unsent(MAX_ROWS, MAX_BYTES):
             request = self._request([envelope for _position, envelope in rows], 0)
             response = stub.Sync(request, timeout=SEND_TIMEOUT_S)
             self.mail.sent([position for position, _envelope in rows])
             self._take(response)
+            sent = True
+        return sent
 
     def _request(self, outbox: list[bytes], wait_ms: int) -> Any:
         cursor = self.mail.cursor()
@@ -141,15 +153,15 @@ class Link:
             wait_ms=wait_ms,
         )
 
-    def _take(self, response: Any) -> None:
-        """Hand over what is new; two answers may overlap, since two calls may be open."""
+    def _take(self, response: Any) -> bool:
+        """Hand over what is new, and whether anything was: answers of two open calls overlap."""
         self._pause_s = _FIRST_PAUSE_S
         self.mail.contact()
         incarnation = response.store_incarnation
         known = self.mail.cursor()
         if known.store_incarnation not in (b"", incarnation):
             self.mail.store_changed(Cursor(incarnation, 0))
-            return
+            return True
         after = known.sequence
         items = []
         for item in response.inbox:
@@ -157,8 +169,9 @@ class Link:
                 after = item.sequence
                 items.append(Arrived(item.envelope, Cursor(incarnation, after)))
         if not items:
-            return
+            return False
         self.mail.arrived(items)
         if self.mail.cursor().sequence < after:
             # The daemon waits for a person: what it left comes again, but not in a tight loop.
             self._stopping.wait(_STALLED_S)
+        return True
