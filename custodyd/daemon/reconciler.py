@@ -31,6 +31,7 @@ SHORTEST_PAUSE_S: Final = 0.05
 EVENTS_KEPT_S: Final = 90 * 86_400
 HOUSEKEEPING_S: Final = 3_600.0
 SIDECAR_S: Final = 1.0
+SAY_AGAIN_S: Final = 60.0
 
 _LOG = structlog.get_logger("reconciler")
 
@@ -63,6 +64,7 @@ class Reconciler:
         self._stopping = threading.Event()
         self._next_housekeeping = time.monotonic() + HOUSEKEEPING_S
         self._next_sidecar = 0.0
+        self._said: dict[str, tuple[str, float]] = {}
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
 
     def start(self) -> None:
@@ -132,12 +134,19 @@ class Reconciler:
         except Exception as bad:  # noqa: BLE001 - a defect in one stage must not stop the others
             self._failed(stage, "DEFECT", bad)
             return False
+        else:
+            self._said.pop(stage.name, None)
         finally:
             metrics.RECONCILE_SECONDS.labels(stage.name).observe(time.monotonic() - started)
         return True
 
     def _failed(self, stage: Stage, error: str, defect: BaseException | None) -> None:
         metrics.RECONCILE_FAILURES.labels(stage.name).inc()
+        # What goes on failing is told once and then seldom; the counter has every pass.
+        said, next_time = self._said.get(stage.name, ("", 0.0))
+        if said == error and time.monotonic() < next_time:
+            return
+        self._said[stage.name] = (error, time.monotonic() + SAY_AGAIN_S)
         log = _LOG.error if defect else _LOG.warning
         log("stage failed", stage=stage.name, error=error, exc_info=defect)
 

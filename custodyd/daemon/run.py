@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -32,7 +33,7 @@ from custodyd.api.server import Ports, Servers
 from custodyd.api.slots import Desk
 from custodyd.batches import service as batches
 from custodyd.batches.rules import BatchState
-from custodyd.chain import follower
+from custodyd.chain import follower, source
 from custodyd.chain.rpc import ChainRpc, RpcEndpoint
 from custodyd.daemon.config import Loaded, check_config, split_address
 from custodyd.daemon.files import read_public
@@ -62,8 +63,32 @@ GRACE_S: Final = 5.0
 # A server certificate is replaced when less than this is left of it.
 RENEW_BEFORE_S: Final = 30 * 86_400
 
+
+class ChainStage:
+    """The follower, once the node has shown that it is on the configured network."""
+
+    def __init__(self) -> None:
+        self._is_known = False
+
+    def __call__(self, store: Store, context: StageContext) -> None:
+        """One pass; raises CHAIN_OTHER_NETWORK, CHAIN_UNREACHABLE, CHAIN_REFUSED."""
+        if not self._is_known:
+            check_network(context)
+            self._is_known = True
+        follower.reconcile(store, context)
+
+
+def check_network(context: StageContext) -> None:
+    """Raise CHAIN_OTHER_NETWORK unless the node's first block is this network's."""
+    wanted = sha256(sha256(context.network.parameters.genesis_header).digest()).digest()
+    found = source.block_hash(context.node, 0)
+    if found != wanted:
+        shown = found[::-1].hex() if found else "nothing"
+        raise CustodydError(ErrorId.CHAIN_OTHER_NETWORK, f"its first block is {shown}")
+
+
 STAGES: Final[Sequence[Stage]] = (
-    Stage("chain", follower.reconcile),
+    Stage("chain", ChainStage()),
     Stage("withdrawals", withdrawals.reconcile),
     Stage("deposits", deposits.reconcile),
     Stage("batches", batches.reconcile),

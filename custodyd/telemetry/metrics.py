@@ -44,9 +44,9 @@ ROUNDS: Final = Counter(
 )
 ROUND_SECONDS: Final = Histogram(
     "custodyd_signing_round_duration_seconds",
-    "Time from a round's opening to its end.",
+    "Time from a round's opening to its end, in whole seconds of the clock.",
     registry=REGISTRY,
-    buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
+    buckets=(0, 1, 2, 5, 10, 30, 60, 300),
 )
 SIGNER_SEEN: Final = Gauge(
     "custodyd_signer_last_seen_timestamp_seconds",
@@ -94,7 +94,13 @@ RECONCILE_SUCCESS: Final = Gauge(
     registry=REGISTRY,
 )
 
-ROUND_OUTCOMES: Final = ("signed", "timed_out", "refused", "bad_share")
+ROUND_OUTCOMES: Final = ("DONE", "FAILED")
+
+
+def round_ended(outcome: str, seconds: int) -> None:
+    """Count a round that ended: an outcome of ROUND_OUTCOMES."""
+    ROUNDS.labels(outcome).inc()
+    ROUND_SECONDS.observe(seconds)
 
 
 def initialise(stages: Iterable[str], states: Mapping[str, Iterable[str]]) -> None:

@@ -24,7 +24,8 @@ from sqlalchemy import insert
 
 from custodyd.api.certificates import Authority, open_authority
 from custodyd.api.identity import parse_identity
-from custodyd.chain.tables import VAULTS, VaultState
+from custodyd.chain.rules import VaultState
+from custodyd.chain.tables import VAULTS
 from custodyd.daemon.config import load_config
 from custodyd.daemon.files import DataFolder, write_private
 from custodyd.daemon.run import Daemon

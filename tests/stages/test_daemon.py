@@ -12,7 +12,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection
@@ -24,7 +26,7 @@ from custodyd.daemon import setup
 from custodyd.daemon.config import check_config, load_config, show_config
 from custodyd.daemon.files import DataFolder, read_private
 from custodyd.daemon.reconciler import LEASE, Loop, Reconciler, Stage
-from custodyd.daemon.run import Contexts
+from custodyd.daemon.run import Contexts, check_network
 from custodyd.daemon.sealing import Sealer
 from custodyd.errors import CustodydError, ErrorId
 from custodyd.store import Store, open_store
@@ -32,6 +34,8 @@ from custodyd.store.context import StageContext
 from custodyd.store.incarnation import Sidecar
 from custodyd.store.leases import acquire_lease
 from signer_node.kernel import curve
+from signer_node.kernel.bitcoin.network import Network
+from signer_node.kernel.bitcoin.serial import sha256d
 from signer_node.kernel.bitcoin.words import words_from_digest
 from signer_node.kernel.documents.envelope import PayloadType
 from signer_node.kernel.documents.fields import ZERO_DIGEST
@@ -267,6 +271,7 @@ def test_an_unsound_genesis_is_never_made(
     rules = _rules(enrolled, RULES_TOML.replace(old, new))
     with pytest.raises((CustodydError, Refusal)) as refused:
         setup.create_genesis(enrolled.path, rules)
+    assert isinstance(refused.value, CustodydError | Refusal)
     assert refused.value.error is error
     with _refusal(ErrorId.GENESIS_MISSING):
         setup.show_genesis(enrolled.path)
@@ -357,6 +362,31 @@ def test_a_stage_that_fails_does_not_keep_the_others_from_their_turn(
     assert ran == ["bad", "good"]
 
 
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """A chain node that knows its first block only."""
+
+    first_block: bytes
+
+    def call(self, method: str, *params: object) -> Any:
+        assert (method, params) == ("getblockhash", (0,))
+        return self.first_block[::-1].hex()
+
+
+def test_a_chain_node_of_another_network_is_not_followed(
+    folder: DataFolder, opened_store: Store
+) -> None:
+    context = Contexts(opened_store, load_config(folder.path))()
+    first_block = {
+        network: sha256d(network.parameters.genesis_header)
+        for network in (Network.MAIN, Network.SIGNET, Network.REGTEST)
+    }
+    check_network(replace(context, node=_Node(first_block[Network.REGTEST])))
+    for other in (Network.MAIN, Network.SIGNET):
+        with _refusal(ErrorId.CHAIN_OTHER_NETWORK):
+            check_network(replace(context, node=_Node(first_block[other])))
+
+
 def test_a_replica_without_the_lease_does_nothing_and_one_that_loses_it_stops(
     folder: DataFolder, opened_store: Store
 ) -> None:
@@ -407,7 +437,7 @@ def test_sigterm_ends_it_with_exit_code_0_and_its_logs_hold_no_secret(folder: Da
     process.send_signal(signal.SIGTERM)
     _, log = process.communicate(timeout=20)
     assert process.returncode == 0
-    assert json.loads(log.splitlines()[-1])["event"] == "stopping"
+    assert "stopping" in [json.loads(line)["event"] for line in log.splitlines()]
     key = folder.envelope_secret()
     authority_key = read_private(folder.authority_key)
     for file in folder.path.iterdir():
