@@ -18,6 +18,7 @@ from custodyd.store.answers import CallKey, check_request_id
 from custodyd.store.pages import page_limit, page_start, page_token
 from custodyd.withdrawals import service
 from custodyd.withdrawals.rules import WithdrawalState, check_request
+from signer_node.kernel.bitcoin.network import Network
 from signer_node.kernel.documents.request import Request
 from signer_node.wire import open_signed
 
@@ -29,6 +30,8 @@ class Withdrawals(withdrawal_pb2_grpc.WithdrawalServiceServicer):
 
     def __init__(self, premises: Premises) -> None:
         self._premises = premises
+        # Vaults found certified: what once is stays so.
+        self._certified: set[str] = set()
 
     def CreateWithdrawal(
         self, request: withdrawal_pb2.CreateWithdrawalRequest, context: grpc.ServicerContext
@@ -40,15 +43,22 @@ class Withdrawals(withdrawal_pb2_grpc.WithdrawalServiceServicer):
         checked = check_request(received, genesis)
         key = CallKey(caller_of(context).uri, request.request_id.lower())
         intake = service.Intake(key, checked)
-        with premises.store.reading() as connection:
-            certified_vault(connection, genesis.document.network, received.document.vault)
-            if request.validate_only:
+        self._require_certified(received.document.vault, genesis.document.network)
+        if request.validate_only:
+            with premises.store.reading() as connection:
                 withdrawal = service.preview(connection, intake, premises.now_s())
-        if not request.validate_only:
+        else:
             withdrawal = premises.intake.submit(intake, context.time_remaining())
         return withdrawal_pb2.CreateWithdrawalResponse(
             withdrawal=withdrawal, store_incarnation=premises.incarnation
         )
+
+    def _require_certified(self, vault: str, network: Network) -> None:
+        """Raise VAULT_UNKNOWN unless the vault is certified; asks the database once for each."""
+        if vault not in self._certified:
+            with self._premises.store.reading() as connection:
+                certified_vault(connection, network, vault)
+            self._certified.add(vault)
 
     def GetWithdrawal(
         self, request: withdrawal_pb2.GetWithdrawalRequest, _context: grpc.ServicerContext

@@ -11,13 +11,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from custodyd.errors import CustodydError, ErrorId
 from custodyd.rpc.v1 import batch_pb2, deposit_pb2, event_pb2, withdrawal_pb2
 from custodyd.store.schema import EVENTS, STORE_META
 
 EVENTS_PER_READ: Final = 500
+# Made once: to build a statement costs more than to run it, and every change runs these.
+_NUMBER: Final = (
+    update(STORE_META)
+    .values(last_event=STORE_META.c.last_event + bindparam("count"))
+    .returning(STORE_META.c.last_event)
+)
+_APPEND: Final = insert(EVENTS)
 
 Subject: TypeAlias = withdrawal_pb2.Withdrawal | deposit_pb2.Deposit | batch_pb2.Batch
 
@@ -39,18 +46,13 @@ def append_events(connection: Connection, subjects: Sequence[Subject], now_s: in
     """Append events in order; returns the last sequence."""
     if not subjects:
         return last_event(connection)
-    statement = (
-        update(STORE_META)
-        .values(last_event=STORE_META.c.last_event + len(subjects))
-        .returning(STORE_META.c.last_event)
-    )
-    last = int(connection.execute(statement).scalar_one())
+    last = int(connection.execute(_NUMBER, {"count": len(subjects)}).scalar_one())
     first = last - len(subjects) + 1
     rows = [
         {"sequence": first + place, "at_s": now_s, "event": _event(first + place, subject, now_s)}
         for place, subject in enumerate(subjects)
     ]
-    connection.execute(insert(EVENTS), rows)
+    connection.execute(_APPEND, rows)
     return last
 
 

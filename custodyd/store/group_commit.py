@@ -1,6 +1,8 @@
 """One writer thread that commits what many callers hand in, as one transaction for each gulp.
 
 A durable commit costs the same for one row as for a hundred, so callers that wait anyway share it.
+For LINGER_S it waits for as many jobs as there were callers when the last gulp ended, answered and
+queued: who calls alone is never kept waiting, and callers that come together are served together.
 To each caller: `submit` returns only after its own work is durable, or raises what its own work
 raised; a commit that fails is every caller's failure. The queue is bounded (WRITER_OVERLOADED).
 """
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -22,6 +25,7 @@ from signer_node.kernel.errors import Refusal
 
 QUEUE_SIZE: Final = 1_024
 GULP: Final = 128
+LINGER_S: Final = 0.003
 _IDLE_S: Final = 0.5
 
 JobT = TypeVar("JobT")
@@ -63,17 +67,21 @@ class GroupCommit(Generic[JobT, ResultT]):
         self._thread.join()
 
     def _serve(self) -> None:
+        expected = 1
         while not (self._stopping.is_set() and self._jobs.empty()):
-            gulp = self._take()
+            gulp = self._take(expected)
             if gulp:
                 self._commit(gulp)
+                expected = len(gulp) + self._jobs.qsize()
 
-    def _take(self) -> list[tuple[JobT, Future[ResultT]]]:
+    def _take(self, expected: int) -> list[tuple[JobT, Future[ResultT]]]:
         gulp: list[tuple[JobT, Future[ResultT]]] = []
         try:
             gulp.append(self._jobs.get(timeout=_IDLE_S))
+            until = time.monotonic() + LINGER_S
             while len(gulp) < GULP:
-                gulp.append(self._jobs.get_nowait())
+                patience_s = until - time.monotonic() if len(gulp) < expected else 0.0
+                gulp.append(self._jobs.get(patience_s > 0.0, max(patience_s, 0.0)))
         except queue.Empty:
             pass
         return gulp

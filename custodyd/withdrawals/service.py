@@ -47,6 +47,15 @@ CREATE: Final = "CreateWithdrawal"
 MAX_LOOKUP: Final = 1_000
 # How many rows one reconciler step moves, and how many ids one statement names.
 STEP_ROWS: Final = 500
+# Made once: to build a statement costs more than to run it, and every intake runs these.
+_COLUMNS: Final = tuple(column.name for column in WITHDRAWALS.columns)
+_BY_IDS: Final = (
+    select(WITHDRAWALS)
+    .where(WITHDRAWALS.c.external_id.in_(bindparam("ids", expanding=True)))
+    .order_by(WITHDRAWALS.c.number)
+)
+_NEXT_NUMBER: Final = select(func.coalesce(func.max(WITHDRAWALS.c.number), 0) + 1)
+_MAKE: Final = insert(WITHDRAWALS)
 # States that a batch has no part in: what a batch left behind is forgotten on the way there.
 _UNBATCHED: Final = frozenset({WithdrawalState.QUEUED, WithdrawalState.HELD})
 
@@ -131,9 +140,7 @@ def accept_many(
     gulp = _Gulp(
         answers=find_answers(connection, {intake.key for intake in intakes}),
         known={one.external_id: one for one in _by_ids(connection, _ids_of(intakes))},
-        next_number=connection.execute(
-            select(func.coalesce(func.max(WITHDRAWALS.c.number), 0) + 1)
-        ).scalar_one(),
+        next_number=connection.execute(_NEXT_NUMBER).scalar_one(),
         now_s=now_s,
     )
     results: list[withdrawal_pb2.Withdrawal | CustodydError | Refusal] = []
@@ -233,14 +240,14 @@ class _Gulp:
 
     def store(self, connection: Connection) -> None:
         if self.made:
-            connection.execute(insert(WITHDRAWALS), [_columns(one) for one in self.made])
+            connection.execute(_MAKE, [_columns(one) for one in self.made])
             append_events(connection, [one.message() for one in self.made], self.now_s)
         keep_answers(connection, self.answered, self.now_s)
         _keep_conflicts(connection, self.conflicts, self.now_s)
 
 
 def _columns(withdrawal: StoredWithdrawal) -> dict[str, Any]:
-    return {column.name: getattr(withdrawal, column.name) for column in WITHDRAWALS.columns}
+    return {name: getattr(withdrawal, name) for name in _COLUMNS}
 
 
 def _keep_conflicts(connection: Connection, intakes: Sequence[Intake], now_s: int) -> None:
@@ -418,8 +425,7 @@ def oldest_by_state(connection: Connection) -> dict[WithdrawalState, int]:
 def _by_ids(connection: Connection, external_ids: Sequence[str]) -> list[StoredWithdrawal]:
     found: list[StoredWithdrawal] = []
     for ids in _chunks(external_ids):
-        statement = select(WITHDRAWALS).where(WITHDRAWALS.c.external_id.in_(ids))
-        found += _read(connection, statement.order_by(WITHDRAWALS.c.number))
+        found += map(_stored, connection.execute(_BY_IDS, {"ids": ids}))
     return found
 
 

@@ -7,13 +7,14 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import manifest_check, multisig
+from tests.bench import intake, manifest_check, multisig
 from tests.bench.measure import Measurement
 
 OUTPUT = Path("build/bench.json")
 ALL: dict[str, Callable[[], list[Measurement]]] = {
     "manifest": manifest_check.run,
     "multisig": multisig.run,
+    "intake": intake.run,
 }
 
 
