@@ -18,7 +18,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, func, insert, select, update
 
 from custodyd.batches.records import StoredBatch
-from custodyd.batches.tables import DECISIONS, VERDICTS
+from custodyd.batches.tables import BATCHES, DECISIONS, VERDICTS
 from custodyd.chain.outbox import post_bytes
 from custodyd.chain.work import Work
 from signer_node.kernel.documents.envelope import PayloadType
@@ -59,6 +59,8 @@ def keep_decision(connection: Connection, raw: bytes, now_s: int) -> None:
     """Store an operator's decision once; raises Refusal if its bytes are no Approval."""
     received = open_signed(Approval, raw)
     manifest = received.document.manifest
+    if not _is_known(connection, manifest):
+        return
     of_manifest = select(func.count()).where(DECISIONS.c.manifest == manifest)
     known = of_manifest.where(DECISIONS.c.digest == received.digest)
     if connection.execute(known).scalar_one():
@@ -79,6 +81,8 @@ def keep_decision(connection: Connection, raw: bytes, now_s: int) -> None:
 
 def keep_verdict(connection: Connection, node: str, verdict: Verdict, now_s: int) -> None:
     """Store a signer's verdict; a later one takes the place of the one before."""
+    if not _is_known(connection, verdict.subject):
+        return
     values: dict[str, Any] = {
         "accepted": verdict.accepted,
         "error": verdict.error,
@@ -91,6 +95,12 @@ def keep_verdict(connection: Connection, node: str, verdict: Verdict, now_s: int
     connection.execute(
         insert(VERDICTS).values(manifest=verdict.subject, node=node, posted_again=0, **values)
     )
+
+
+def _is_known(connection: Connection, manifest: bytes) -> bool:
+    """Whether there is such a manifest: nobody fills the tables with words about others."""
+    found = select(BATCHES.c.number).where(BATCHES.c.digest == manifest)
+    return connection.execute(found).first() is not None
 
 
 def verdicts(connection: Connection, manifest: bytes) -> Sequence[StoredVerdict]:

@@ -46,7 +46,7 @@ from custodyd.chain.outbox import all_nodes, post_bytes
 from custodyd.chain.relay import is_relayed
 from custodyd.chain.vaults import allocate_change_index, certified_vaults
 from custodyd.chain.work import Work, working
-from custodyd.coins.rules import Coin, InsufficientFunds, Selection, select
+from custodyd.coins.rules import MAX_SELECTED, Coin, InsufficientFunds, Selection, select
 from custodyd.coins.service import Depth, OwnChange, note_change, reserve, spendable
 from custodyd.errors import CustodydError
 from custodyd.store import Store
@@ -69,6 +69,15 @@ _log = logging.getLogger(__name__)
 MAX_QUEUE_READ: Final = 1_000
 MAX_ATTEMPTS: Final = 12
 """How often a batch is made smaller before it is given up for this pass."""
+FINE_ATTEMPTS: Final = 3
+"""So often it loses its youngest withdrawal, then half of them."""
+_SMALLER_MAY_PASS: Final = frozenset(
+    {
+        ErrorId.FEE_EXCEEDS_ABSOLUTE,
+        ErrorId.FEE_CEILING_EXCEEDS_POLICY,
+        ErrorId.MANIFEST_WEIGHT_EXCEEDED,
+    }
+)
 MIN_MANIFEST_LIFETIME_S: Final = 60
 """A request that ends sooner is not put into a manifest: nobody could approve it in time."""
 _SEED_BYTES: Final = 32
@@ -80,6 +89,15 @@ class Blocked:
 
     reason: BlockedReason
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Purse:
+    """The coins that may be spent, at what cost, and the seed that decides among them."""
+
+    coins: Sequence[Coin]
+    rules: CostRules
+    seed: bytes
 
 
 def form_batches(store: Store, context: StageContext) -> None:
@@ -119,19 +137,24 @@ def _name(vault: CertifiedVault) -> str:
 
 def _form(work: Work, vault: CertifiedVault, rate: int) -> None:
     in_line = queued(work.connection, _name(vault), MAX_QUEUE_READ)
-    # What a batch binds is paid by its replacement alone.
+    # What a batch binds is paid by its replacement alone; what ends soon makes no batch due.
     waiting = [one for one in in_line if one.bound_to is None]
-    payable = _set_aside_unpayable(work, vault, waiting)
-    if not payable:
+    lasting = [one for one in waiting if not _ends_too_soon(work, one)]
+    oldest_s = min((one.created_at_s for one in lasting), default=work.now_s)
+    is_time = is_due(Waiting(len(lasting), oldest_s), work.context.settings, work.now_s)
+    if not is_time and len(lasting) == len(waiting):
         return
-    oldest_s = min(one.created_at_s for one in payable)
-    if not is_due(Waiting(len(payable), oldest_s), work.context.settings, work.now_s):
+    payable = _set_aside_unpayable(work, vault, waiting)
+    if not payable or not is_time:
         return
     if not is_relayed(work.connection):
         _block(work, payable, Blocked(BlockedReason.CHAIN, "headers on their way to the signers"))
         return
-    chosen = payable[: work.context.settings.batch_max_withdrawals]
-    _propose_what_fits(work, vault, chosen, rate)
+    _propose_what_fits(work, vault, payable, rate)
+
+
+def _ends_too_soon(work: Work, withdrawal: StoredWithdrawal) -> bool:
+    return withdrawal.valid_until_s < work.now_s + MIN_MANIFEST_LIFETIME_S
 
 
 def _set_aside_unpayable(
@@ -143,7 +166,7 @@ def _set_aside_unpayable(
         try:
             received = open_signed(Request, one.signed_request)
             check_request(received, work.genesis, _name(vault), work.now_s)
-            if one.valid_until_s < work.now_s + MIN_MANIFEST_LIFETIME_S:
+            if _ends_too_soon(work, one):
                 raise Refusal(ErrorId.REQUEST_EXPIRED, f"ends at {one.valid_until_s}")
         except Refusal as refusal:
             _block(work, [one], Blocked(BlockedReason.BATCH, str(refusal)))
@@ -158,32 +181,41 @@ def _block(work: Work, waiting: Sequence[StoredWithdrawal], why: Blocked) -> Non
 
 
 def _propose_what_fits(
-    work: Work, vault: CertifiedVault, chosen: Sequence[StoredWithdrawal], rate: int
+    work: Work, vault: CertifiedVault, payable: Sequence[StoredWithdrawal], rate: int
 ) -> None:
+    """Rule 3; a batch that is too large in whatever way is made smaller."""
     rules = work.genesis.document.rules
     depth = Depth(connected_tip(work.connection).height, rules.min_input_confirmations)
     coins = spendable(work.connection, _name(vault), depth)
-    cost_rules = CostRules(rate, rules.min_change_sat)
-    fitting = _affordable(vault, chosen, coins, cost_rules)
-    seed = secrets.token_bytes(_SEED_BYTES)
-    for _attempt in range(MAX_ATTEMPTS):
+    purse = Purse(coins, CostRules(rate, rules.min_change_sat), secrets.token_bytes(_SEED_BYTES))
+    reached = _affordable(work, vault, payable, purse)
+    left = [one for one in payable if one not in reached]
+    fitting = reached[: work.context.settings.batch_max_withdrawals]
+    for attempt in range(MAX_ATTEMPTS):
         if not fitting:
             break
         try:
-            selection = select(coins, costs(vault, _planned(fitting), cost_rules), seed)
-            _propose(work, vault, fitting, selection, seed)
+            _propose(work, vault, fitting, purse)
         except InsufficientFunds:
-            fitting = fitting[:-1]
+            kept = len(fitting) - 1 if attempt < FINE_ATTEMPTS else len(fitting) // 2
+            left += fitting[kept:]
+            fitting = fitting[:kept]
         except ProposalTooLong:
             fitting = fitting[: len(fitting) // 2]
         except (Refusal, EvidenceMissing, BitcoinFault) as refused:
+            if _is_too_large(refused) and len(fitting) > 1:
+                fitting = fitting[: len(fitting) // 2]
+                continue
             _log.warning("manifest not proposed", extra={"reason": str(refused)})
-            _block(work, chosen, Blocked(BlockedReason.BATCH, f"not proposed: {refused}"))
-            return
+            _block(work, fitting, Blocked(BlockedReason.BATCH, f"not proposed: {refused}"))
+            break
         else:
             break
-    left = [one for one in chosen if one not in fitting]
     _block(work, left, Blocked(BlockedReason.FUNDS, _funds_detail(coins)))
+
+
+def _is_too_large(refused: Exception) -> bool:
+    return isinstance(refused, Refusal) and refused.error in _SMALLER_MAY_PASS
 
 
 def _funds_detail(coins: Sequence[Coin]) -> str:
@@ -191,17 +223,17 @@ def _funds_detail(coins: Sequence[Coin]) -> str:
 
 
 def _affordable(
-    vault: CertifiedVault,
-    chosen: Sequence[StoredWithdrawal],
-    coins: Sequence[Coin],
-    rules: CostRules,
+    work: Work, vault: CertifiedVault, payable: Sequence[StoredWithdrawal], purse: Purse
 ) -> list[StoredWithdrawal]:
-    """The oldest whose amounts the coins reach for, with the fees of paying all of them."""
-    cost = costs(vault, _planned(chosen), rules)
-    worth = sum(max(0, coin.value_sat - cost.input_fee_sat) for coin in coins)
-    payable = [Payable(one.external_id, one.amount_sat, one.valid_until_s) for one in chosen]
-    fitting = {one.external_id for one in affordable(payable, max(0, worth - cost.base_fee_sat))}
-    return [one for one in chosen if one.external_id in fitting]
+    """The oldest whose amounts the best coins reach for, with the fees of a full batch."""
+    batch = payable[: work.context.settings.batch_max_withdrawals]
+    cost = costs(vault, _planned(batch), purse.rules)
+    worth = [coin.value_sat - cost.input_fee_sat for coin in purse.coins]
+    best = sorted((one for one in worth if one > 0), reverse=True)[:MAX_SELECTED]
+    candidates = [Payable(one.external_id, one.amount_sat, one.valid_until_s) for one in payable]
+    within = affordable(candidates, max(0, sum(best) - cost.base_fee_sat))
+    fitting = {one.external_id for one in within}
+    return [one for one in payable if one.external_id in fitting]
 
 
 def _planned(chosen: Sequence[StoredWithdrawal]) -> tuple[PlannedPayout, ...]:
@@ -214,16 +246,13 @@ def _planned(chosen: Sequence[StoredWithdrawal]) -> tuple[PlannedPayout, ...]:
 
 
 def _propose(
-    work: Work,
-    vault: CertifiedVault,
-    chosen: Sequence[StoredWithdrawal],
-    selection: Selection,
-    seed: bytes,
+    work: Work, vault: CertifiedVault, chosen: Sequence[StoredWithdrawal], purse: Purse
 ) -> None:
-    """Rules 4 and 5. An exception leaves nothing behind but a change index to be used next."""
+    """Rules 4 and 5; an exception leaves nothing behind."""
+    selection = select(purse.coins, costs(vault, _planned(chosen), purse.rules), purse.seed)
     with work.connection.begin_nested():
         number = records.next_number(work.connection)
-        plan = _plan(work, vault, chosen, selection, seed)
+        plan = _plan(work, vault, chosen, selection, purse.seed)
         built = build(plan)
         received = open_proposal(built.proposal)
         facts = manifest_facts(work.connection, work.genesis, vault, received, work.now_s)

@@ -7,7 +7,7 @@ that differs is no reason to change what a package may be built on.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, func, insert, select, update
 
@@ -17,6 +17,9 @@ from custodyd.signing.tables import COMMITMENTS, EVIDENCE, ROUNDS, SHARES
 from signer_node.kernel.documents.manifest import Verdict
 from signer_node.kernel.documents.signing import CommitmentSet, ShareSet
 from signer_node.wire import decode
+
+MAX_EVIDENCE: Final = 1_000
+"""Envelopes kept against one node: enough to convict it, not enough to fill the disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,10 @@ class Fault:
 
 
 def keep_evidence(connection: Connection, delivered: Delivered, fault: Fault) -> None:
-    """Keep an envelope that convicts its sender."""
+    """Keep an envelope that convicts its sender; of each node a bounded number."""
+    of_node = select(func.count()).where(EVIDENCE.c.node == delivered.node)
+    if connection.execute(of_node).scalar_one() >= MAX_EVIDENCE:
+        return
     number = connection.execute(select(func.coalesce(func.max(EVIDENCE.c.number), 0) + 1))
     connection.execute(
         insert(EVIDENCE).values(

@@ -398,3 +398,28 @@ def test_without_a_chain_node_nothing_is_proposed_and_it_says_so(house: House) -
     house.node.down = False
     house.settle(3)
     assert house.withdrawal("w-1").state is WithdrawalState.BATCHED
+
+
+def test_a_batch_whose_fee_would_exceed_the_policy_is_made_smaller(house: House) -> None:
+    house.tune(fee_fallback_sat_vb=100, fee_cap_sat_vb=100)
+    house.make_vault()
+    house.fund(90_000_000)
+    for number in range(40):
+        house.withdraw(f"w-{number}", 1_000_000)
+    house.settle(4)
+    assert house.batches()
+    for batch in house.batches():
+        assert batch.fee_sat <= house.world.rules.max_fee_sat
+    assert house.withdrawal("w-0").state is WithdrawalState.BATCHED
+
+
+def test_withdrawals_that_no_coin_reaches_do_not_starve_smaller_ones(house: House) -> None:
+    house.tune(batch_max_withdrawals=2)
+    house.make_vault()
+    house.fund(2_000_000)
+    for number in range(4):
+        house.withdraw(f"large-{number}", 50_000_000)
+    house.withdraw("small", 500_000)
+    house.settle(4)
+    assert house.withdrawal("small").state is WithdrawalState.BATCHED
+    assert house.withdrawal("large-3").blocked_reason is BlockedReason.FUNDS
