@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -11,12 +13,14 @@ import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from signer_node import wire
 from signer_node.adapters.keystore import Keystore
 from signer_node.console.messages import GenesisRequest, Request, StatusRequest
 from signer_node.console.server import ask
 from signer_node.core import node as core
+from signer_node.daemon.main import main
 from signer_node.kernel.bitcoin.words import words_from_digest
 from signer_node.kernel.documents.envelope import Envelope, PayloadType
 from signer_node.kernel.documents.genesis import Genesis
@@ -29,7 +33,7 @@ MAIN = "import sys; from signer_node.daemon.main import main; sys.exit(main())"
 PASSPHRASE = "correct horse battery staple"
 ALICE = "alice's own passphrase"
 CHEAP = ("--kdf-log2-n", "10")
-TIMEOUT_S = 30
+TIMEOUT_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,25 +58,39 @@ def pass_pipe(passphrase: str) -> int:
 
 
 def command(*args: str | Path, passphrase: str | None = None, typed: str = "") -> Ended:
-    """Run one command of signer-node to its end."""
-    argv = [sys.executable, "-c", MAIN, *map(str, args)]
+    """Run one command of signer-node to its end: here, but `run` as a process of its own."""
+    argv = [str(one) for one in args]
     descriptors: tuple[int, ...] = ()
     if passphrase is not None:
         descriptors = (pass_pipe(passphrase),)
         argv += ["--passphrase-fd", str(descriptors[0])]
+    if argv[0] != "run":
+        return _in_process(argv, typed)  # which closes the descriptor when it reads it
     try:
-        done = subprocess.run(
-            argv,
-            input=typed,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-            pass_fds=descriptors,
-            check=False,
-        )
+        return _as_process(argv, descriptors)
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
+
+
+def _in_process(argv: list[str], typed: str) -> Ended:
+    out, err = io.StringIO(), io.StringIO()
+    with mock.patch.object(sys, "stdin", io.StringIO(typed)):
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = main(argv)
+    return Ended(code, out.getvalue(), err.getvalue())
+
+
+def _as_process(argv: list[str], descriptors: tuple[int, ...]) -> Ended:
+    done = subprocess.run(
+        [sys.executable, "-c", MAIN, *argv],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        pass_fds=descriptors,
+        check=False,
+    )
     return Ended(done.returncode, done.stdout, done.stderr)
 
 
