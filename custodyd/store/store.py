@@ -28,6 +28,8 @@ POOL_SIZE: Final = 16
 # Any number that no other program on the same server uses: "custodyd" as ASCII.
 ADVISORY_LOCK: Final = int.from_bytes(b"custodyd", "big")
 _WRITING: Final = "custodyd_writing"
+_READ_ONLY: Final = text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+_LOCK: Final = text("SELECT pg_advisory_xact_lock(:key)")
 
 T = TypeVar("T")
 
@@ -84,7 +86,7 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A consistent view; writes fail on PostgreSQL and are rolled back on SQLite."""
+        """A consistent view; a write in it fails, as the defect that it is."""
         if isinstance(self.engine.pool, StaticPool):
             # One connection in all (a database in memory): readers take turns with the writer.
             with self._write_lock, self._begun(writing=False) as connection:
@@ -110,6 +112,8 @@ class Store:
             if writing:
                 connection.commit()
         except OperationalError as bad:
+            if _is_defect(bad):
+                raise
             raise _store_error(bad) from bad
         finally:
             # After a commit there is nothing to roll back.
@@ -151,9 +155,13 @@ def open_store(url: str) -> Store:
             parsed,
             pool_size=POOL_SIZE,
             max_overflow=POOL_SIZE,
-            pool_pre_ping=True,
+            # No ping before use: a connection that died shows in `_begin`, which tries again.
             pool_timeout=BUSY_TIMEOUT_S,
-            connect_args={"connect_timeout": BUSY_TIMEOUT_S, "client_encoding": "utf8"},
+            connect_args={
+                "connect_timeout": BUSY_TIMEOUT_S,
+                "client_encoding": "utf8",
+                "options": f"-c lock_timeout={BUSY_TIMEOUT_S * 1000}",
+            },
         )
     )
 
@@ -183,17 +191,22 @@ def _sqlite_engine(url: str, *, in_memory: bool) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin_sqlite(connection: Connection) -> None:
         writing = connection.get_execution_options().get(_WRITING, True)
+        connection.exec_driver_sql(f"PRAGMA query_only = {0 if writing else 1}")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
     return engine
 
 
 def _begin_postgres(connection: Connection, *, writing: bool) -> None:
-    if not writing:
-        connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
-        return
-    connection.execute(text(f"SET LOCAL lock_timeout = {BUSY_TIMEOUT_S * 1000}"))
-    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
+    if writing:
+        connection.execute(_LOCK, {"key": ADVISORY_LOCK})
+    else:
+        connection.execute(_READ_ONLY)
+
+
+def _is_defect(bad: DBAPIError) -> bool:
+    """Whether our own statement was at fault, not the database's health."""
+    return getattr(bad.orig, "sqlite_errorname", "") in ("SQLITE_READONLY", "SQLITE_ERROR")
 
 
 def _store_error(bad: DBAPIError) -> CustodydError:

@@ -18,7 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from custodyd.api import errors
-from custodyd.api.certificates import make_authority, open_authority
+from custodyd.api.certificates import CERTIFICATE_DAYS, make_authority, open_authority
 from custodyd.api.gate import MAX_REQUEST_BYTES
 from custodyd.api.identity import METHOD_ROLES, OPEN_METHODS, Role, parse_identity
 from custodyd.api.premises import MAX_LONG_POLLS, MAX_STREAMS, WORKERS
@@ -246,6 +246,31 @@ def test_a_forged_token_or_the_wrong_kind_of_applicant_opens_nothing(
                     timeout=TIMEOUT_S,
                 )
             assert reason_of(refused.value) == reason
+
+
+def _handshake(coordinator: Coordinator) -> bytes:
+    """The server's certificate, DER, as the enrolment port shows it now."""
+    context = ssl.create_default_context(cadata=coordinator.authority.pem.decode())
+    context.set_alpn_protocols(["h2"])
+    address = ("127.0.0.1", coordinator.daemon.servers.enrolment_port)
+    with socket.create_connection(address, timeout=5) as plain:
+        with context.wrap_socket(plain, server_hostname="localhost") as tls:
+            shown = tls.getpeercert(binary_form=True)
+    assert shown is not None
+    return shown
+
+
+def test_a_server_certificate_that_nears_its_end_is_replaced_while_serving(
+    coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = _handshake(coordinator)
+    assert _handshake(coordinator) == first
+    with monkeypatch.context() as later:
+        later.setattr("custodyd.daemon.run.RENEW_BEFORE_S", (CERTIFICATE_DAYS + 1) * 86_400)
+        assert _handshake(coordinator) != first
+    second = _handshake(coordinator)
+    assert second != first
+    assert _handshake(coordinator) == second
 
 
 def test_the_enrolment_port_shows_the_authority_that_tokens_pin(coordinator: Coordinator) -> None:

@@ -13,6 +13,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect
+from sqlalchemy.exc import DBAPIError
 
 import custodyd
 from custodyd.errors import CustodydError, ErrorId
@@ -103,6 +104,14 @@ def test_readers_see_one_moment_and_wait_for_nobody(store: Store) -> None:
         assert get_fact(reader, "a") == b"1"
     with store.reading() as reader:
         assert get_fact(reader, "a") == b"2"
+
+
+def test_a_write_among_reads_fails_as_the_defect_it_is(store: Store) -> None:
+    with store.reading() as connection, pytest.raises(DBAPIError):
+        put_fact(connection, "a", b"1")
+    with store.transaction() as connection:
+        assert get_fact(connection, "a") is None
+        put_fact(connection, "a", b"2")
 
 
 def test_increments_of_many_processes_are_never_lost(database_url: str, store: Store) -> None:
