@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 from custodyd.batches import payer, records
@@ -28,7 +29,7 @@ from custodyd.store.answers import CallKey
 from custodyd.store.context import StageContext, StageSettings
 from custodyd.store.facts import GENESIS, put_fact
 from custodyd.store.migrate import migrate
-from custodyd.store.schema import STORE_META
+from custodyd.store.schema import METADATA, STORE_META
 from custodyd.withdrawals import service as withdrawals
 from custodyd.withdrawals.rules import check_request
 from custodyd.withdrawals.service import Intake, StoredWithdrawal
@@ -50,12 +51,23 @@ MAX_PASSES = 60
 PASS_S = 1
 
 
-def memory_store() -> Store:
-    """A store in memory with this version's schema."""
+@cache
+def _shared_store() -> Store:
     store = open_store("sqlite://")
     migrate(store)
+    return store
+
+
+def memory_store() -> Store:
+    """A store in memory with this version's schema, empty.
+
+    One for the process, wiped each time: compiled statements live with the engine.
+    """
+    store = _shared_store()
     first = {"id": 1, "boot_counter": 1, "last_event": 0, "oldest_event": 1, "created_at_s": 0}
     with store.transaction() as connection:
+        for table in METADATA.sorted_tables:
+            connection.execute(table.delete())
         connection.execute(STORE_META.insert().values(**first))
     return store
 
