@@ -85,7 +85,7 @@ class Setting:
     batch_most: int = 12
     batch_age_s: int = 2
     round_timeout_s: int = 3
-    offline_after_s: int = 5
+    offline_after_s: int = 7
     coordinator_program: tuple[str, ...] = ()
 
 
@@ -135,7 +135,7 @@ class Cluster:
 
     def _signer(self, node: str) -> Daemon:
         argv = [*program("signer-node"), "run", "--data-dir", str(self.folder(node))]
-        argv += ["--heartbeat-s", "1", "--notice-file", str(self.notices(node))]
+        argv += ["--heartbeat-s", "2", "--notice-file", str(self.notices(node))]
         return Daemon(node, argv, self._log(node), [self.secret(node)])
 
     def _backend(self) -> Daemon:

@@ -30,7 +30,7 @@ WITHDRAWALS: Final = 24
 DEPOSITS_BTC: Final = ("1.5", "2.25", "0.75")
 APPROVERS: Final = ("s1", "s2")
 PATIENCE_S: Final = 60.0
-LOOK_S: Final = 0.1
+LOOK_S: Final = 0.2
 ENDED: Final = frozenset({"FINAL", "REJECTED", "CANCELLED", "EXPIRED"})
 
 
@@ -156,7 +156,7 @@ class Day:
         with self.steps.step("confirmations", "Blocks confirm; the exchange verifies finality"):
             height = self.cluster.mine(self.cluster.setting.final_depth)
             self.steps.fact(f"mined to height {height}")
-            until("all is final", self._all_final, PATIENCE_S)
+            until("all is final", self._all_final, PATIENCE_S, poll_s=LOOK_S)
             until("the exchange proved it", self._all_proved, PATIENCE_S)
             self.steps.fact("final at the coordinator, and proved to the exchange by headers")
 

@@ -28,6 +28,7 @@ class Round:
     cluster: Cluster
     prefix: str
     payees: list[Payee] = field(default_factory=list)
+    patience_s: float = PATIENCE_S
 
     def fund(self, amount_btc: str = "1") -> None:
         """A deposit that the exchange credits."""
@@ -36,11 +37,11 @@ class Round:
         address = cluster.exchange("address", "new", "--vault", VAULT)["address"]
         cluster.chain("devnet_faucet", address, amount_btc)
         cluster.mine(cluster.setting.deposit_depth)
-        until("credited", lambda: len(cluster.watcher.credited()) > before, PATIENCE_S)
+        until("credited", lambda: len(cluster.watcher.credited()) > before, self.patience_s)
         until(
             "counted",
             or_none(lambda: cluster.watcher.available_sat(VAULT) > 50_000_000),
-            PATIENCE_S,
+            self.patience_s,
         )
 
     def ask(self, count: int = 2) -> None:
@@ -67,10 +68,9 @@ class Round:
         found = self.states()
         return len(found) == len(self.ids) and all(one["state"] in states for one in found.values())
 
-    def await_states(self, *states: str, patience_s: float = PATIENCE_S) -> None:
-        until(
-            f"{self.prefix}: all in {states}", lambda: self.all_in(*states), patience_s, poll_s=0.2
-        )
+    def await_states(self, *states: str) -> None:
+        claim = f"{self.prefix}: all in {states}"
+        until(claim, lambda: self.all_in(*states), self.patience_s, poll_s=0.2)
 
     def manifest_digest(self) -> str:
         """The digest of this round's batch, once it is proposed."""
@@ -81,15 +81,18 @@ class Round:
                     return str(batch["manifest_digest"])
             return None
 
-        found: str = until(f"{self.prefix}: proposed", proposed, PATIENCE_S, poll_s=0.2)
+        found: str = until(f"{self.prefix}: proposed", proposed, self.patience_s, poll_s=0.2)
         return found
 
     def approve(self, nodes: Sequence[str] = ("s1", "s2"), digest: str = "") -> None:
         """Operators at these nodes look and approve."""
         manifest = digest or self.manifest_digest()
         for node in nodes:
-            until(f"{node} told", lambda at=node: manifest in self.cluster.told(at), PATIENCE_S)  # type: ignore[misc]
-            self.cluster.approve(node, manifest, last_group(self.cluster.look(node, manifest)))
+            self._approve_at(node, manifest)
+
+    def _approve_at(self, node: str, manifest: str) -> None:
+        until(f"{node} told", lambda: manifest in self.cluster.told(node), self.patience_s)
+        self.cluster.approve(node, manifest, last_group(self.cluster.look(node, manifest)))
 
     def finish(self) -> None:
         """Blocks until the coordinator says final and the exchange proved it; then look."""
@@ -104,12 +107,12 @@ class Round:
                 return False
             return False
 
-        until(f"{self.prefix}: final", final, PATIENCE_S, poll_s=0.5)
+        until(f"{self.prefix}: final", final, self.patience_s, poll_s=0.5)
         verified = self.cluster.watcher.verified
         until(
             f"{self.prefix}: proved",
             lambda: set(verified(self.ids).values()) == {"FINAL"},
-            PATIENCE_S,
+            self.patience_s,
             poll_s=0.2,
         )
         self.check_paid_once()
