@@ -163,8 +163,8 @@ def test_participant_step1_refuses(group: Case, case: Case) -> None:
 def _step2(group: Case, case: Case, cmsg1: str) -> tuple[chilldkg.ParticipantState2, bytes]:
     state1, pmsg1 = _step1(group, group)
     assert pmsg1.hex().upper() == group["pmsg1"]
-    secret = bytes.fromhex(case.get("hostseckey", group["hostseckey"]))
-    aux_rand = bytes.fromhex(case.get("auxRand", group["auxRand"]))
+    merged = {**group, **case}
+    secret, aux_rand = bytes.fromhex(merged["hostseckey"]), bytes.fromhex(merged["auxRand"])
     return chilldkg.participant_step2(secret, state1, bytes.fromhex(cmsg1), aux_rand)
 
 
