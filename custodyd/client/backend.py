@@ -270,7 +270,11 @@ class Backend:
             if depth_of(claim.block_hash, headers) < self.settings.credit_depth:
                 continue
             del self._claims[claim.outpoint]
-            self._credit_one(claim, headers)
+            try:
+                self._credit_one(claim, headers)
+            except CustodydError as fault:
+                # One false claim holds up neither the other deposits nor what is final.
+                self.report("deposit refused", outpoint=str(claim.outpoint), error=str(fault))
 
     def _credit_one(self, claim: DepositClaim, headers: LedgerHeaders) -> None:
         proof = self.chain.prove(claim.outpoint.txid, claim.block_hash)
@@ -290,10 +294,9 @@ class Backend:
 
     def _finish(self, headers: LedgerHeaders) -> None:
         """Call payments final, by proof, whatever the coordinator says of them."""
-        states = (RequestState.SUBMITTED, RequestState.ENDED, RequestState.REFUSED)
         payments: dict[bytes, list[tuple[StoredRequest, ExpectedPayment]]] = {}
         lowest = headers.tip().height
-        for own in self.ledger.requests_in(states, MAX_OPEN):
+        for own in self.ledger.requests_confirmed(MAX_OPEN):
             for manifest in self.ledger.manifests_of(own.withdrawal_id):
                 expected = _expected(own, manifest.txid, manifest.proposal)
                 payments.setdefault(manifest.txid, []).append((own, expected))

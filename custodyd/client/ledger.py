@@ -326,20 +326,39 @@ class ClientLedger:
         marks = ", ".join("?" * len(states))
         return self._requests(f"state IN ({marks})", [one.value for one in states], limit)
 
+    def requests_confirmed(self, limit: int) -> tuple[StoredRequest, ...]:
+        """Requests that are not final and that a manifest kept here pays; open ones first.
+
+        No others can be paid, so that however many were refused, they crowd out none of these.
+        """
+        return self._requests(
+            "state != 'FINAL' AND withdrawal_id IN"
+            " (SELECT withdrawal_id FROM manifest_withdrawals)",
+            (),
+            limit,
+            order="state IN ('REFUSED', 'ENDED'), rowid",
+        )
+
     def _requests(
-        self, condition: str, values: Sequence[object], limit: int
+        self, condition: str, values: Sequence[object], limit: int, order: str = "rowid"
     ) -> tuple[StoredRequest, ...]:
         rows = self._connection.execute(
-            f"SELECT {_REQUEST_COLUMNS} FROM requests WHERE {condition} ORDER BY rowid LIMIT ?",  # noqa: S608
+            f"SELECT {_REQUEST_COLUMNS} FROM requests WHERE {condition} ORDER BY {order} LIMIT ?",  # noqa: S608
             (*values, limit),
         )
         return tuple(map(_request, rows))
 
     def mark_submitted(self, withdrawal_id: str, incarnation: bytes) -> None:
-        """The store of this incarnation answered that the request is durable there."""
-        self._set_request(
-            withdrawal_id, "submitted_to = ?, state = 'SUBMITTED', refusal = ''", (incarnation,)
-        )
+        """The store of this incarnation answered that the request is durable there.
+
+        What was refused or has ended stays so: only people may take back what they were told.
+        """
+        with self.transaction() as connection:
+            connection.execute(
+                "UPDATE requests SET submitted_to = ?, state = 'SUBMITTED'"
+                " WHERE withdrawal_id = ? AND state IN ('SIGNED', 'SUBMITTED')",
+                (incarnation, withdrawal_id),
+            )
 
     def mark_forgotten(self, withdrawal_id: str) -> None:
         """The store knows nothing of the request any more: it is to be submitted again."""

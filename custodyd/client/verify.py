@@ -33,7 +33,7 @@ from signer_node.kernel.rules.certify import (
     check_certificate,
     check_countersignatures,
 )
-from signer_node.kernel.vault.interface import EXTERNAL_CHAIN
+from signer_node.kernel.vault.interface import EXTERNAL_CHAIN, InvalidVault
 from signer_node.wire import decode_body, open_countersigned
 
 GENESIS_FACT: Final = "genesis"
@@ -157,7 +157,11 @@ def verify_deposit(
     if transaction.txid != outpoint.txid or outpoint.vout >= len(transaction.outputs):
         raise CustodydError(ErrorId.DEPOSIT_UNPROVEN, f"{outpoint} is not in the transaction")
     output = transaction.outputs[outpoint.vout]
-    if output.script != vault.kind.script(EXTERNAL_CHAIN, claim.index):
+    try:
+        script = vault.kind.script(EXTERNAL_CHAIN, claim.index)
+    except InvalidVault as bad:
+        raise CustodydError(ErrorId.DEPOSIT_UNPROVEN, str(bad)) from None
+    if output.script != script:
         raise CustodydError(ErrorId.DEPOSIT_UNPROVEN, f"{outpoint} pays another script")
     stored = headers.get(proof.block_hash)
     height = stored.height if stored is not None else 0
