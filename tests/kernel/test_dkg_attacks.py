@@ -205,6 +205,14 @@ def test_recovery_data_that_all_signed_but_no_session_made_is_refused(
         chilldkg.participant_recover(samples.hostseckeys(N)[0], signed)
 
 
+def test_a_commitment_to_the_zero_secret_alone_is_named_by_the_coordinator() -> None:
+    run = samples.begin(1, 1)
+    run.pmsgs1[0] = samples.splice(run.pmsgs1[0], 0, bytes(33))
+    with pytest.raises(faults.FaultyParticipant, match="possession") as caught:
+        run.sum_up()
+    assert caught.value.participant_id == 0
+
+
 def test_secrets_that_cancel_each_other_leave_the_coordinator_no_key() -> None:
     """Two that know each other's secret, with proofs that verify."""
     secret = samples.number_hash("secret", 0)

@@ -291,7 +291,6 @@ def participant_step1(
     `random` is 32 fresh bytes; used twice with the same parameters it gives the same secrets.
     Raises `BadHostSeckey`, `BadSessionParams`, `BadRandomness`.
     """
-    hostpubkey_gen(hostseckey)
     params_validate(params)
     key = _decryption_key(hostseckey, params)
     _require_random(random)
@@ -523,7 +522,6 @@ def participant_recovery_ack_sign(
     For recovery data that this participant's `participant_finalize` or `participant_recover` has
     seen. Raises `BadHostSeckey`, `BadSessionParams`, `BadRandomness`, `BadRecoveryData`.
     """
-    hostpubkey_gen(hostseckey)
     params_validate(params)
     key = _decryption_key(hostseckey, params)
     _require_random(aux_rand)

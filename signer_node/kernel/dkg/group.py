@@ -12,8 +12,8 @@ To the protocol layers this module guarantees:
 3. Nothing here draws entropy.
 
 coincurve's classes make two public keys whenever they hold a secret, compare secrets as Python
-integers and sign 32-byte messages only, so its binding of the C functions is called directly. This
-is the only module that does.
+integers and sign 32-byte messages only, so its binding of the C functions is called directly. They
+read as many bytes as they expect wherever a pointer points: every length is checked before.
 """
 
 from collections.abc import Sequence
