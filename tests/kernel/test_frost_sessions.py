@@ -28,6 +28,7 @@ from signer_node.kernel.frost.threshold import (
     validate_session_params,
     validate_threshold_info,
 )
+from signer_node.kernel.frost.tweaking import apply_tweak, tweak_ctx_init
 from tests.kernel.frost_samples import Dealt, Session, deal, number, octets, point
 
 TWEAKS = st.lists(st.tuples(st.integers(0, ORDER - 1), st.booleans()), max_size=4)
@@ -159,6 +160,18 @@ def test_no_more_participants_than_the_proof_allows() -> None:
         validate_threshold_info(ThresholdInfo(1, key, (pubshare,) * (MAX_PARTICIPANTS + 1)))
     with pytest.raises(InvalidParameters, match="n <= 128"):
         validate_session_params(MAX_PARTICIPANTS + 1, 1, [0], None, key)
+
+
+def test_each_signer_comes_with_its_public_share() -> None:
+    info = deal(2, 3).info
+    with pytest.raises(InvalidParameters, match="same length"):
+        validate_session_params(3, 2, [0, 1], [point(1)], info.thresh_pk)
+
+
+@pytest.mark.parametrize("tweak", [b"", bytes(31), bytes(33)])
+def test_a_tweak_has_32_bytes(tweak: bytes) -> None:
+    with pytest.raises(InvalidParameters, match="32-byte"):
+        apply_tweak(tweak_ctx_init(deal(2, 3).material.thresh_pk), tweak, False)
 
 
 # --- blame ---
