@@ -144,13 +144,21 @@ def _form(work: Work, vault: CertifiedVault, rate: int) -> None:
     is_time = is_due(Waiting(len(lasting), oldest_s), work.context.settings, work.now_s)
     if not is_time and len(lasting) == len(waiting):
         return
-    payable = _set_aside_unpayable(work, vault, waiting)
+    payable = _of_one_payer(work, _set_aside_unpayable(work, vault, waiting))
     if not payable or not is_time:
         return
     if not is_relayed(work.connection):
         _block(work, payable, Blocked(BlockedReason.CHAIN, "headers on their way to the signers"))
         return
     _propose_what_fits(work, vault, payable, rate)
+
+
+def _of_one_payer(work: Work, payable: list[StoredWithdrawal]) -> list[StoredWithdrawal]:
+    """Those by the oldest one's request key, where that key's payer must confirm the batch."""
+    if not payable or not work.genesis.document.rules.payer_confirmation_required:
+        return payable
+    keys = [open_signed(Request, one.signed_request).document.key for one in payable]
+    return [one for one, key in zip(payable, keys, strict=True) if key == keys[0]]
 
 
 def _ends_too_soon(work: Work, withdrawal: StoredWithdrawal) -> bool:

@@ -153,6 +153,9 @@ class ErrorId(Enum):
     REQUEST_ID_CONFLICT = _by_caller(
         "a withdrawal id came before with another body", "an id is unique for ever: use a new one"
     )
+    REQUEST_KEYS_MIXED = _by_coordinator(
+        "a manifest pays requests of two keys, and no one payer can confirm it", _REBUILD
+    )
     REQUEST_SCRIPT_UNPAYABLE = _by_caller(
         "a request's script is no standard address", "ask for an address of a standard kind"
     )

@@ -17,6 +17,7 @@ from signer_node.kernel.bitcoin.psbt import parse_psbt
 from signer_node.kernel.bitcoin.transaction import TxOut
 from signer_node.kernel.curve import xonly_from_secret
 from signer_node.kernel.documents.envelope import PayloadType
+from signer_node.kernel.documents.genesis import Genesis, RequestKey
 from signer_node.kernel.documents.manifest import Change, Inclusion, ManifestProposal, Payout
 from signer_node.kernel.documents.request import Request
 from signer_node.kernel.documents.signed import document_digest
@@ -256,6 +257,25 @@ def test_a_paid_withdrawal_is_paid_again_beside_another(world: World) -> None:
     more = [*first.requests, request(world, "w-9", 1_000_000)]
     again = Draft(world, [*first.coins, coin(world)], more, change_index=1)
     assert propose(world, again)["s1"] is ErrorId.WITHDRAWAL_ALREADY_PAID
+
+
+def test_requests_of_two_payers_stand_in_one_batch() -> None:
+    """No one ledger could say that the whole batch is paid once."""
+    second = RequestKey(xonly_from_secret(secret("other backend")), ("rob",))
+
+    class TwoBackends(World):
+        def _genesis(self) -> Genesis:
+            honest = super()._genesis()
+            return replace(honest, request_keys=(*honest.request_keys, second))
+
+    world = TwoBackends()
+    requests = [
+        request(world, "w-1", 1_000_000),
+        request(world, "w-2", 1_000_000, key=second.key, initiator="rob"),
+    ]
+    one = Draft(world, [coin(world)], requests)
+    one.signed_requests[1] = sign_document(requests[1], secret("other backend"))
+    refused(world, one, ErrorId.REQUEST_KEYS_MIXED)
 
 
 # --- inputs ---

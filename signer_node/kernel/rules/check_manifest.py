@@ -10,7 +10,8 @@ The rules, in the order in which they are applied; the first one broken names th
  4. Every input spends an output of the vault, proved by its whole previous transaction and a
     Merkle branch into the verified chain, deep enough; or change of a manifest checked before.
  5. Every output is a payout that equals its request 1:1 by index, or declared change.
- 6. Every request is signed, valid, of this vault, not twice here, and the first one with its id.
+ 6. Every request is signed, valid, of this vault, not twice here, and the first one with its id;
+    all are by one key where the policy asks for a payer's confirmation: each ledger knows its own.
  7. Change: internal chain, fresh index within the gap, few and large enough.
  8. The fee is below the manifest's ceilings, which are below the policy's, and below the share.
  9. A replacement pays what its parent pays from at least its inputs to the same change.
@@ -278,6 +279,9 @@ def _check_payouts(
         for payout in manifest.payouts
     )
     _check_ids(payouts, facts)
+    keys = {payout.request.request.key for payout in payouts}
+    if len(keys) > 1 and facts.genesis.document.rules.payer_confirmation_required:
+        raise Refusal(ErrorId.REQUEST_KEYS_MIXED, f"{len(keys)} request keys")
     return payouts
 
 

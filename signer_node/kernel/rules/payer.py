@@ -16,17 +16,20 @@ def check_payer_confirmation(
     manifest: bytes,
     request_keys: Collection[bytes],
 ) -> Authentic[PayerConfirmation] | None:
-    """The confirmation, by one of the keys behind this manifest's requests; raises Refusal.
+    """The confirmation, by the one key behind all of this manifest's requests; raises Refusal.
 
-    None is returned only where the policy asks for none.
+    Each payer looks into a ledger of its own, so none can confirm what another one asked for: a
+    manifest with requests of several keys has no payer. None is returned only where the policy
+    asks for no confirmation.
     """
     if received is None:
         if genesis.document.rules.payer_confirmation_required:
             raise Refusal(ErrorId.PAYER_CONFIRMATION_MISSING, manifest.hex())
         return None
     confirmation = received.document
-    if received.key not in request_keys or confirmation.key != received.key:
-        raise Refusal(ErrorId.PAYER_KEY_UNKNOWN, f"key {received.key.hex()}")
+    if set(request_keys) != {received.key} or confirmation.key != received.key:
+        detail = f"key {received.key.hex()}, requests of {len(set(request_keys))} keys"
+        raise Refusal(ErrorId.PAYER_KEY_UNKNOWN, detail)
     authentic = authenticate(received, ErrorId.PAYER_CONFIRMATION_INVALID)
     if confirmation.manifest != manifest:
         raise Refusal(ErrorId.PAYER_CONFIRMATION_OTHER_MANIFEST, confirmation.manifest.hex())
