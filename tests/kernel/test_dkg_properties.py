@@ -218,6 +218,34 @@ def test_scalar_and_point_arithmetic_knows_zero_and_infinity() -> None:
     assert not group.same_point(generator, None)
 
 
+def test_what_would_make_the_library_abort_or_read_too_far_is_refused_before() -> None:
+    key = samples.number_hash("key", 0)
+    point = group.multiply_generator(key)
+    assert point is not None
+    refused: list[Callable[[], object]] = [
+        lambda: group.check_secret(key[:31]),
+        lambda: group.check_secret(group.ZERO),
+        lambda: group.check_secret(b"\xff" * 32),
+        lambda: group.evaluate([group.negate_scalar(key), key], 1),
+        lambda: group.ecdh(group.ZERO, point),
+        lambda: group.sign(key[:31], b"", bytes(32)),
+        lambda: group.sign(key, b"", bytes(31)),
+        lambda: group.sign_tagged("tag", group.ZERO, b"", bytes(32)),
+        lambda: group.sign_tagged("tag", key, b"", bytes(31)),
+        lambda: group.verify(key[:31], b"", bytes(64)),
+        lambda: group.verify(b"\xff" * 32, b"", bytes(64)),
+        lambda: group.verify(group.format_point(point)[1:], b"", bytes(63)),
+        lambda: group.parse_point(b"\x04" + bytes(32)),
+        lambda: group.parse_point(group.format_point(point)[:32]),
+        lambda: group.parse_point(group.INFINITY_BYTES),
+        lambda: vss.VSSCommitment.from_bytes(bytes(34)),
+        lambda: vss.VSSCommitment((None, point)).invalid_taproot_commit(),
+    ]
+    for call in refused:
+        with pytest.raises(ValueError, match=r"\w"):
+            call()
+
+
 @given(
     st.integers(1, samples.ORDER - 1), st.binary(max_size=80), st.binary(min_size=64, max_size=64)
 )
