@@ -33,26 +33,27 @@ def partial_sig_verify(
 ) -> None:
     """Raise `InvalidContribution` unless `psig` is the signer's for this session and nonce."""
     signers = values.session.signers
-    index = signers.index(signer_id)
     if signers.pubshares is None:
         raise InvalidParameters("Without pubshares no partial signature can be verified.")
-    if not satisfies_equation(psig, pubnonce, signers.pubshares[index], signer_id, values):
-        raise InvalidContribution(index, Contribution.PSIG)
+    pubshare = signers.pubshares[signers.index(signer_id)]
+    partial_sig_verify_with(pubshare, psig, pubnonce, signer_id, values)
 
 
-def satisfies_equation(
-    psig: bytes, pubnonce: PubNonce, pubshare: PublicKey, signer_id: int, values: SessionValues
-) -> bool:
-    """Tell whether s·G = ±(R_1 + b·R_2) + e·λ·g·P; where R has an odd y, both sides negated."""
-    s = _parse_psig(psig)
-    if s is None:
-        return False
-    factor = values.share_factor(signer_id)
+def partial_sig_verify_with(
+    pubshare: PublicKey, psig: bytes, pubnonce: PubNonce, signer_id: int, values: SessionValues
+) -> None:
+    """Verify like `partial_sig_verify`, against a public share that the caller vouches for.
+
+    s·G = ±(R_1 + b·R_2) + e·λ·g·P must hold; where R has an odd y, both sides are taken negated.
+    """
+    index = values.session.signers.index(signer_id)
+    s, factor = _parse_psig(index, psig), values.share_factor(signer_id)
     if values.nonce_is_negated:
         s, factor = -s % ORDER, -factor % ORDER
     nonce = (pubnonce.R_1, multiply(values.b, pubnonce.R_2))
     right = add((*nonce, multiply(factor, pubshare)))
-    return cbytes_ext(multiply_generator(s)) == cbytes_ext(right)
+    if cbytes_ext(multiply_generator(s)) != cbytes_ext(right):
+        raise InvalidContribution(index, Contribution.PSIG)
 
 
 def partial_sig_agg(psigs: Sequence[bytes], values: SessionValues) -> bytes:
@@ -64,12 +65,7 @@ def partial_sig_agg(psigs: Sequence[bytes], values: SessionValues) -> bytes:
     session = values.session
     if len(psigs) != len(session.signers.ids):
         raise InvalidParameters("The psigs and ids lists must have the same length.")
-    s = 0
-    for index, psig in enumerate(psigs):
-        parsed = _parse_psig(psig)
-        if parsed is None:
-            raise InvalidContribution(index, Contribution.PSIG)
-        s += parsed
+    s = sum(_parse_psig(index, psig) for index, psig in enumerate(psigs))
     tweak = session.tweaked.tacc if has_even_y(session.tweaked.plain_pk) else -session.tweaked.tacc
     signature = values.R[1:] + scalar_bytes((s + values.e * tweak) % ORDER)
     if not PublicKeyXOnly(session.tweaked.xonly_pk).verify(signature, session.msg):
@@ -77,7 +73,8 @@ def partial_sig_agg(psigs: Sequence[bytes], values: SessionValues) -> bytes:
     return signature
 
 
-def _parse_psig(psig: bytes) -> int | None:
-    """Return the scalar of 32 bytes, or None if there is none below the order."""
+def _parse_psig(index: int, psig: bytes) -> int:
     s = int.from_bytes(psig, "big")
-    return s if len(psig) == SCALAR_BYTES and s < ORDER else None
+    if len(psig) != SCALAR_BYTES or s >= ORDER:
+        raise InvalidContribution(index, Contribution.PSIG)
+    return s

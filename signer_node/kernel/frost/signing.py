@@ -20,9 +20,9 @@ from typing import Any, NoReturn, final
 from coincurve import PublicKey
 
 from signer_node.kernel.curve import tagged_hash
-from signer_node.kernel.frost.aggregation import satisfies_equation
+from signer_node.kernel.frost.aggregation import partial_sig_verify_with
 from signer_node.kernel.frost.commitments import PubNonce
-from signer_node.kernel.frost.faults import InvalidParameters, SigningFault
+from signer_node.kernel.frost.faults import InvalidContribution, InvalidParameters, SigningFault
 from signer_node.kernel.frost.package import SessionValues
 from signer_node.kernel.frost.points import POINT_BYTES, SCALAR_BYTES
 from signer_node.kernel.frost.secret_scalars import SecretScalar
@@ -148,7 +148,9 @@ def sign(secnonce: SecNonce, secshare: bytes, signer_id: int, values: SessionVal
         k_2.wipe()
     pubshares = values.session.signers.pubshares
     pubshare = _pubshare_of(secshare) if pubshares is None else pubshares[index]
-    if not satisfies_equation(psig, secnonce.pubnonce, pubshare, signer_id, values):
+    try:
+        partial_sig_verify_with(pubshare, psig, secnonce.pubnonce, signer_id, values)
+    except InvalidContribution:
         _explain(secshare, pubshare)
     return psig
 
