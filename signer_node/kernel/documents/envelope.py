@@ -31,6 +31,11 @@ class PayloadType(Enum):
     SIGNING_PACKAGE = 13
     SHARE_SET = 14
     HEARTBEAT = 15
+    KEYGEN_STEP1 = 16
+    KEYGEN_BROADCAST1 = 17
+    KEYGEN_STEP2 = 18
+    KEYGEN_BROADCAST2 = 19
+    RECOVERY_ACKNOWLEDGEMENT = 20
 
 
 class Sender(Enum):
@@ -51,6 +56,8 @@ _FROM_COORDINATOR: Final = (
     PayloadType.MANIFEST_PROPOSAL,
     PayloadType.ROUND_OPENING,
     PayloadType.SIGNING_PACKAGE,
+    PayloadType.KEYGEN_BROADCAST1,
+    PayloadType.KEYGEN_BROADCAST2,
 )
 _FROM_SIGNER: Final = (
     PayloadType.COSIGNER_KEY,
@@ -60,6 +67,9 @@ _FROM_SIGNER: Final = (
     PayloadType.COMMITMENT_SET,
     PayloadType.SHARE_SET,
     PayloadType.HEARTBEAT,
+    PayloadType.KEYGEN_STEP1,
+    PayloadType.KEYGEN_STEP2,
+    PayloadType.RECOVERY_ACKNOWLEDGEMENT,
 )
 
 ENTITLED: Final = {

@@ -10,6 +10,7 @@ from signer_node.kernel.documents.fields import (
     Count,
     Digest,
     Name,
+    Point,
     Range,
     Signature,
     Size,
@@ -19,6 +20,9 @@ from signer_node.kernel.documents.fields import (
 )
 from signer_node.kernel.vault.interface import VaultKindId
 
+MAX_ATTEMPTS = 1_000
+# 20 participants of a threshold of 20: commitments, nonces, encrypted shares, with room.
+MAX_KEYGEN_MESSAGE = 256 * 1024
 Threshold = Annotated[int, Range(1, MAX_ROSTER)]
 
 
@@ -31,6 +35,7 @@ class VaultProposal:
     vault: Name
     kind: VaultKindId
     epoch: Uint32
+    attempt: Annotated[int, Range(1, MAX_ATTEMPTS)] = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,27 @@ class CosignerKey:
 
 
 @dataclass(frozen=True, slots=True)
+class FrostMember:
+    """A member's public share (33 bytes) of a threshold key."""
+
+    node: Name
+    pubshare: Point
+
+
+@dataclass(frozen=True, slots=True)
+class FrostKey:
+    """A threshold key: the key itself, its chain code, everybody's public share.
+
+    `recovery` is the digest of ChillDKG's recovery data, which is confidential itself.
+    """
+
+    threshold_key: Point
+    chain_code: Digest
+    pubshares: Annotated[tuple[FrostMember, ...], Count(1, MAX_ROSTER)]
+    recovery: Digest
+
+
+@dataclass(frozen=True, slots=True)
 class VaultCertificate:
     """What a vault is. Valid only with signatures of all n signers (see certify.py)."""
 
@@ -67,7 +93,32 @@ class VaultCertificate:
     threshold: Threshold
     descriptor: Annotated[str, Text(1, 4_000, r"[!-~]+")]
     transcript: Digest
-    cosigners: Annotated[tuple[Cosigner, ...], Count(1, MAX_ROSTER)]
+    cosigners: Annotated[tuple[Cosigner, ...], Count(0, MAX_ROSTER)]
+    frost: FrostKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeygenMessage:
+    """One message of ChillDKG between a participant and the coordinator, as it serialises it."""
+
+    NAME: ClassVar[str] = "keygen-message"
+    genesis: Digest
+    vault: Name
+    epoch: Uint32
+    attempt: Annotated[int, Range(1, MAX_ATTEMPTS)]
+    message: Annotated[bytes, Size(1, MAX_KEYGEN_MESSAGE)]
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryAcknowledgement:
+    """Signer: share and recovery data of this key generation are durable here."""
+
+    NAME: ClassVar[str] = "recovery-acknowledgement"
+    genesis: Digest
+    vault: Name
+    epoch: Uint32
+    attempt: Annotated[int, Range(1, MAX_ATTEMPTS)]
+    recovery: Digest
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ class VaultKindId(Enum):
 
     UNKNOWN = 0
     WSH_SORTEDMULTI = 1
+    TAPROOT_FROST = 2
 
 
 class InvalidVault(ValueError):

@@ -43,6 +43,11 @@ class _PayloadTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PayloadTy
     PAYLOAD_TYPE_SIGNING_PACKAGE: _PayloadType.ValueType  # 13
     PAYLOAD_TYPE_SHARE_SET: _PayloadType.ValueType  # 14
     PAYLOAD_TYPE_HEARTBEAT: _PayloadType.ValueType  # 15
+    PAYLOAD_TYPE_KEYGEN_STEP1: _PayloadType.ValueType  # 16
+    PAYLOAD_TYPE_KEYGEN_BROADCAST1: _PayloadType.ValueType  # 17
+    PAYLOAD_TYPE_KEYGEN_STEP2: _PayloadType.ValueType  # 18
+    PAYLOAD_TYPE_KEYGEN_BROADCAST2: _PayloadType.ValueType  # 19
+    PAYLOAD_TYPE_RECOVERY_ACKNOWLEDGEMENT: _PayloadType.ValueType  # 20
 
 class PayloadType(_PayloadType, metaclass=_PayloadTypeEnumTypeWrapper):
     """What an envelope's payload is."""
@@ -63,6 +68,11 @@ PAYLOAD_TYPE_COMMITMENT_SET: PayloadType.ValueType  # 12
 PAYLOAD_TYPE_SIGNING_PACKAGE: PayloadType.ValueType  # 13
 PAYLOAD_TYPE_SHARE_SET: PayloadType.ValueType  # 14
 PAYLOAD_TYPE_HEARTBEAT: PayloadType.ValueType  # 15
+PAYLOAD_TYPE_KEYGEN_STEP1: PayloadType.ValueType  # 16
+PAYLOAD_TYPE_KEYGEN_BROADCAST1: PayloadType.ValueType  # 17
+PAYLOAD_TYPE_KEYGEN_STEP2: PayloadType.ValueType  # 18
+PAYLOAD_TYPE_KEYGEN_BROADCAST2: PayloadType.ValueType  # 19
+PAYLOAD_TYPE_RECOVERY_ACKNOWLEDGEMENT: PayloadType.ValueType  # 20
 Global___PayloadType: _TypeAlias = PayloadType  # noqa: Y015
 
 @_typing.final

@@ -27,11 +27,13 @@ class _VaultKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_VaultKind.V
     DESCRIPTOR: _descriptor.EnumDescriptor
     VAULT_KIND_UNKNOWN: _VaultKind.ValueType  # 0
     VAULT_KIND_WSH_SORTEDMULTI: _VaultKind.ValueType  # 1
+    VAULT_KIND_TAPROOT_FROST: _VaultKind.ValueType  # 2
 
 class VaultKind(_VaultKind, metaclass=_VaultKindEnumTypeWrapper): ...
 
 VAULT_KIND_UNKNOWN: VaultKind.ValueType  # 0
 VAULT_KIND_WSH_SORTEDMULTI: VaultKind.ValueType  # 1
+VAULT_KIND_TAPROOT_FROST: VaultKind.ValueType  # 2
 Global___VaultKind: _TypeAlias = VaultKind  # noqa: Y015
 
 @_typing.final
@@ -44,10 +46,13 @@ class VaultProposal(_message.Message):
     VAULT_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
     genesis: _builtins.bytes
     vault: _builtins.str
     kind: Global___VaultKind.ValueType
     epoch: _builtins.int
+    attempt: _builtins.int
+    """Counts the attempts at this key generation, from 1."""
     def __init__(
         self,
         *,
@@ -55,11 +60,14 @@ class VaultProposal(_message.Message):
         vault: _builtins.str | None = ...,
         kind: Global___VaultKind.ValueType | None = ...,
         epoch: _builtins.int | None = ...,
+        attempt: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "_genesis", b"_genesis", "_kind", b"_kind", "_vault", b"_vault", "epoch", b"epoch", "genesis", b"genesis", "kind", b"kind", "vault", b"vault"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_attempt", b"_attempt", "_epoch", b"_epoch", "_genesis", b"_genesis", "_kind", b"_kind", "_vault", b"_vault", "attempt", b"attempt", "epoch", b"epoch", "genesis", b"genesis", "kind", b"kind", "vault", b"vault"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "_genesis", b"_genesis", "_kind", b"_kind", "_vault", b"_vault", "epoch", b"epoch", "genesis", b"genesis", "kind", b"kind", "vault", b"vault"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_attempt", b"_attempt", "_epoch", b"_epoch", "_genesis", b"_genesis", "_kind", b"_kind", "_vault", b"_vault", "attempt", b"attempt", "epoch", b"epoch", "genesis", b"genesis", "kind", b"kind", "vault", b"vault"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__attempt: _TypeAlias = _typing.Literal["attempt"]  # noqa: Y015
+    _WhichOneofArgType__attempt: _TypeAlias = _typing.Literal["_attempt", b"_attempt"]  # noqa: Y015
     _WhichOneofReturnType__epoch: _TypeAlias = _typing.Literal["epoch"]  # noqa: Y015
     _WhichOneofArgType__epoch: _TypeAlias = _typing.Literal["_epoch", b"_epoch"]  # noqa: Y015
     _WhichOneofReturnType__genesis: _TypeAlias = _typing.Literal["genesis"]  # noqa: Y015
@@ -68,6 +76,8 @@ class VaultProposal(_message.Message):
     _WhichOneofArgType__kind: _TypeAlias = _typing.Literal["_kind", b"_kind"]  # noqa: Y015
     _WhichOneofReturnType__vault: _TypeAlias = _typing.Literal["vault"]  # noqa: Y015
     _WhichOneofArgType__vault: _TypeAlias = _typing.Literal["_vault", b"_vault"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__attempt) -> _WhichOneofReturnType__attempt | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__epoch) -> _WhichOneofReturnType__epoch | None: ...
     @_typing.overload
@@ -180,6 +190,82 @@ class CosignerKey(_message.Message):
 Global___CosignerKey: _TypeAlias = CosignerKey  # noqa: Y015
 
 @_typing.final
+class FrostMember(_message.Message):
+    """A member's public share of a threshold key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    PUBSHARE_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    pubshare: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        node: _builtins.str | None = ...,
+        pubshare: _builtins.bytes | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_node", b"_node", "_pubshare", b"_pubshare", "node", b"node", "pubshare", b"pubshare"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_node", b"_node", "_pubshare", b"_pubshare", "node", b"node", "pubshare", b"pubshare"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__node: _TypeAlias = _typing.Literal["node"]  # noqa: Y015
+    _WhichOneofArgType__node: _TypeAlias = _typing.Literal["_node", b"_node"]  # noqa: Y015
+    _WhichOneofReturnType__pubshare: _TypeAlias = _typing.Literal["pubshare"]  # noqa: Y015
+    _WhichOneofArgType__pubshare: _TypeAlias = _typing.Literal["_pubshare", b"_pubshare"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__node) -> _WhichOneofReturnType__node | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pubshare) -> _WhichOneofReturnType__pubshare | None: ...
+
+Global___FrostMember: _TypeAlias = FrostMember  # noqa: Y015
+
+@_typing.final
+class FrostKey(_message.Message):
+    """A threshold key made by ChillDKG."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    THRESHOLD_KEY_FIELD_NUMBER: _builtins.int
+    CHAIN_CODE_FIELD_NUMBER: _builtins.int
+    PUBSHARES_FIELD_NUMBER: _builtins.int
+    RECOVERY_FIELD_NUMBER: _builtins.int
+    threshold_key: _builtins.bytes
+    chain_code: _builtins.bytes
+    recovery: _builtins.bytes
+    """Digest of the recovery data."""
+    @_builtins.property
+    def pubshares(self) -> _containers.RepeatedCompositeFieldContainer[Global___FrostMember]:
+        """In the order of the genesis roster."""
+
+    def __init__(
+        self,
+        *,
+        threshold_key: _builtins.bytes | None = ...,
+        chain_code: _builtins.bytes | None = ...,
+        pubshares: _abc.Iterable[Global___FrostMember] | None = ...,
+        recovery: _builtins.bytes | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_chain_code", b"_chain_code", "_recovery", b"_recovery", "_threshold_key", b"_threshold_key", "chain_code", b"chain_code", "recovery", b"recovery", "threshold_key", b"threshold_key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_chain_code", b"_chain_code", "_recovery", b"_recovery", "_threshold_key", b"_threshold_key", "chain_code", b"chain_code", "pubshares", b"pubshares", "recovery", b"recovery", "threshold_key", b"threshold_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__chain_code: _TypeAlias = _typing.Literal["chain_code"]  # noqa: Y015
+    _WhichOneofArgType__chain_code: _TypeAlias = _typing.Literal["_chain_code", b"_chain_code"]  # noqa: Y015
+    _WhichOneofReturnType__recovery: _TypeAlias = _typing.Literal["recovery"]  # noqa: Y015
+    _WhichOneofArgType__recovery: _TypeAlias = _typing.Literal["_recovery", b"_recovery"]  # noqa: Y015
+    _WhichOneofReturnType__threshold_key: _TypeAlias = _typing.Literal["threshold_key"]  # noqa: Y015
+    _WhichOneofArgType__threshold_key: _TypeAlias = _typing.Literal["_threshold_key", b"_threshold_key"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__chain_code) -> _WhichOneofReturnType__chain_code | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__recovery) -> _WhichOneofReturnType__recovery | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__threshold_key) -> _WhichOneofReturnType__threshold_key | None: ...
+
+Global___FrostKey: _TypeAlias = FrostKey  # noqa: Y015
+
+@_typing.final
 class VaultCertificate(_message.Message):
     """Signed by the identity keys of all n signers (a Countersigned)."""
 
@@ -193,6 +279,7 @@ class VaultCertificate(_message.Message):
     DESCRIPTOR_FIELD_NUMBER: _builtins.int
     TRANSCRIPT_FIELD_NUMBER: _builtins.int
     COSIGNERS_FIELD_NUMBER: _builtins.int
+    FROST_FIELD_NUMBER: _builtins.int
     genesis: _builtins.bytes
     vault: _builtins.str
     kind: Global___VaultKind.ValueType
@@ -206,6 +293,10 @@ class VaultCertificate(_message.Message):
     def cosigners(self) -> _containers.RepeatedCompositeFieldContainer[Global___Cosigner]:
         """In the order of the genesis roster."""
 
+    @_builtins.property
+    def frost(self) -> Global___FrostKey:
+        """For a threshold key; then there are no cosigners."""
+
     def __init__(
         self,
         *,
@@ -217,15 +308,18 @@ class VaultCertificate(_message.Message):
         descriptor: _builtins.str | None = ...,
         transcript: _builtins.bytes | None = ...,
         cosigners: _abc.Iterable[Global___Cosigner] | None = ...,
+        frost: Global___FrostKey | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_descriptor", b"_descriptor", "_epoch", b"_epoch", "_genesis", b"_genesis", "_kind", b"_kind", "_threshold", b"_threshold", "_transcript", b"_transcript", "_vault", b"_vault", "descriptor", b"descriptor", "epoch", b"epoch", "genesis", b"genesis", "kind", b"kind", "threshold", b"threshold", "transcript", b"transcript", "vault", b"vault"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_descriptor", b"_descriptor", "_epoch", b"_epoch", "_frost", b"_frost", "_genesis", b"_genesis", "_kind", b"_kind", "_threshold", b"_threshold", "_transcript", b"_transcript", "_vault", b"_vault", "descriptor", b"descriptor", "epoch", b"epoch", "frost", b"frost", "genesis", b"genesis", "kind", b"kind", "threshold", b"threshold", "transcript", b"transcript", "vault", b"vault"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_descriptor", b"_descriptor", "_epoch", b"_epoch", "_genesis", b"_genesis", "_kind", b"_kind", "_threshold", b"_threshold", "_transcript", b"_transcript", "_vault", b"_vault", "cosigners", b"cosigners", "descriptor", b"descriptor", "epoch", b"epoch", "genesis", b"genesis", "kind", b"kind", "threshold", b"threshold", "transcript", b"transcript", "vault", b"vault"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_descriptor", b"_descriptor", "_epoch", b"_epoch", "_frost", b"_frost", "_genesis", b"_genesis", "_kind", b"_kind", "_threshold", b"_threshold", "_transcript", b"_transcript", "_vault", b"_vault", "cosigners", b"cosigners", "descriptor", b"descriptor", "epoch", b"epoch", "frost", b"frost", "genesis", b"genesis", "kind", b"kind", "threshold", b"threshold", "transcript", b"transcript", "vault", b"vault"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__descriptor: _TypeAlias = _typing.Literal["descriptor"]  # noqa: Y015
     _WhichOneofArgType__descriptor: _TypeAlias = _typing.Literal["_descriptor", b"_descriptor"]  # noqa: Y015
     _WhichOneofReturnType__epoch: _TypeAlias = _typing.Literal["epoch"]  # noqa: Y015
     _WhichOneofArgType__epoch: _TypeAlias = _typing.Literal["_epoch", b"_epoch"]  # noqa: Y015
+    _WhichOneofReturnType__frost: _TypeAlias = _typing.Literal["frost"]  # noqa: Y015
+    _WhichOneofArgType__frost: _TypeAlias = _typing.Literal["_frost", b"_frost"]  # noqa: Y015
     _WhichOneofReturnType__genesis: _TypeAlias = _typing.Literal["genesis"]  # noqa: Y015
     _WhichOneofArgType__genesis: _TypeAlias = _typing.Literal["_genesis", b"_genesis"]  # noqa: Y015
     _WhichOneofReturnType__kind: _TypeAlias = _typing.Literal["kind"]  # noqa: Y015
@@ -241,6 +335,8 @@ class VaultCertificate(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__epoch) -> _WhichOneofReturnType__epoch | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__frost) -> _WhichOneofReturnType__frost | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__genesis) -> _WhichOneofReturnType__genesis | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__kind) -> _WhichOneofReturnType__kind | None: ...
@@ -252,6 +348,111 @@ class VaultCertificate(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__vault) -> _WhichOneofReturnType__vault | None: ...
 
 Global___VaultCertificate: _TypeAlias = VaultCertificate  # noqa: Y015
+
+@_typing.final
+class KeygenMessage(_message.Message):
+    """A message of a key generation; which one, the envelope's type says."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GENESIS_FIELD_NUMBER: _builtins.int
+    VAULT_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    genesis: _builtins.bytes
+    vault: _builtins.str
+    epoch: _builtins.int
+    attempt: _builtins.int
+    message: _builtins.bytes
+    """As ChillDKG serialises it."""
+    def __init__(
+        self,
+        *,
+        genesis: _builtins.bytes | None = ...,
+        vault: _builtins.str | None = ...,
+        epoch: _builtins.int | None = ...,
+        attempt: _builtins.int | None = ...,
+        message: _builtins.bytes | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_attempt", b"_attempt", "_epoch", b"_epoch", "_genesis", b"_genesis", "_message", b"_message", "_vault", b"_vault", "attempt", b"attempt", "epoch", b"epoch", "genesis", b"genesis", "message", b"message", "vault", b"vault"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_attempt", b"_attempt", "_epoch", b"_epoch", "_genesis", b"_genesis", "_message", b"_message", "_vault", b"_vault", "attempt", b"attempt", "epoch", b"epoch", "genesis", b"genesis", "message", b"message", "vault", b"vault"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__attempt: _TypeAlias = _typing.Literal["attempt"]  # noqa: Y015
+    _WhichOneofArgType__attempt: _TypeAlias = _typing.Literal["_attempt", b"_attempt"]  # noqa: Y015
+    _WhichOneofReturnType__epoch: _TypeAlias = _typing.Literal["epoch"]  # noqa: Y015
+    _WhichOneofArgType__epoch: _TypeAlias = _typing.Literal["_epoch", b"_epoch"]  # noqa: Y015
+    _WhichOneofReturnType__genesis: _TypeAlias = _typing.Literal["genesis"]  # noqa: Y015
+    _WhichOneofArgType__genesis: _TypeAlias = _typing.Literal["_genesis", b"_genesis"]  # noqa: Y015
+    _WhichOneofReturnType__message: _TypeAlias = _typing.Literal["message"]  # noqa: Y015
+    _WhichOneofArgType__message: _TypeAlias = _typing.Literal["_message", b"_message"]  # noqa: Y015
+    _WhichOneofReturnType__vault: _TypeAlias = _typing.Literal["vault"]  # noqa: Y015
+    _WhichOneofArgType__vault: _TypeAlias = _typing.Literal["_vault", b"_vault"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__attempt) -> _WhichOneofReturnType__attempt | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__epoch) -> _WhichOneofReturnType__epoch | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__genesis) -> _WhichOneofReturnType__genesis | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__message) -> _WhichOneofReturnType__message | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__vault) -> _WhichOneofReturnType__vault | None: ...
+
+Global___KeygenMessage: _TypeAlias = KeygenMessage  # noqa: Y015
+
+@_typing.final
+class RecoveryAcknowledgement(_message.Message):
+    """Signer to coordinator: the recovery data with this digest is durable here."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GENESIS_FIELD_NUMBER: _builtins.int
+    VAULT_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    RECOVERY_FIELD_NUMBER: _builtins.int
+    genesis: _builtins.bytes
+    vault: _builtins.str
+    epoch: _builtins.int
+    attempt: _builtins.int
+    recovery: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        genesis: _builtins.bytes | None = ...,
+        vault: _builtins.str | None = ...,
+        epoch: _builtins.int | None = ...,
+        attempt: _builtins.int | None = ...,
+        recovery: _builtins.bytes | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_attempt", b"_attempt", "_epoch", b"_epoch", "_genesis", b"_genesis", "_recovery", b"_recovery", "_vault", b"_vault", "attempt", b"attempt", "epoch", b"epoch", "genesis", b"genesis", "recovery", b"recovery", "vault", b"vault"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_attempt", b"_attempt", "_epoch", b"_epoch", "_genesis", b"_genesis", "_recovery", b"_recovery", "_vault", b"_vault", "attempt", b"attempt", "epoch", b"epoch", "genesis", b"genesis", "recovery", b"recovery", "vault", b"vault"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__attempt: _TypeAlias = _typing.Literal["attempt"]  # noqa: Y015
+    _WhichOneofArgType__attempt: _TypeAlias = _typing.Literal["_attempt", b"_attempt"]  # noqa: Y015
+    _WhichOneofReturnType__epoch: _TypeAlias = _typing.Literal["epoch"]  # noqa: Y015
+    _WhichOneofArgType__epoch: _TypeAlias = _typing.Literal["_epoch", b"_epoch"]  # noqa: Y015
+    _WhichOneofReturnType__genesis: _TypeAlias = _typing.Literal["genesis"]  # noqa: Y015
+    _WhichOneofArgType__genesis: _TypeAlias = _typing.Literal["_genesis", b"_genesis"]  # noqa: Y015
+    _WhichOneofReturnType__recovery: _TypeAlias = _typing.Literal["recovery"]  # noqa: Y015
+    _WhichOneofArgType__recovery: _TypeAlias = _typing.Literal["_recovery", b"_recovery"]  # noqa: Y015
+    _WhichOneofReturnType__vault: _TypeAlias = _typing.Literal["vault"]  # noqa: Y015
+    _WhichOneofArgType__vault: _TypeAlias = _typing.Literal["_vault", b"_vault"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__attempt) -> _WhichOneofReturnType__attempt | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__epoch) -> _WhichOneofReturnType__epoch | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__genesis) -> _WhichOneofReturnType__genesis | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__recovery) -> _WhichOneofReturnType__recovery | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__vault) -> _WhichOneofReturnType__vault | None: ...
+
+Global___RecoveryAcknowledgement: _TypeAlias = RecoveryAcknowledgement  # noqa: Y015
 
 @_typing.final
 class CertificateSignature(_message.Message):
