@@ -16,7 +16,9 @@ from collections import OrderedDict
 from typing import Final
 
 from signer_node.adapters.entropy import fresh
+from signer_node.adapters.keygen import KeygenSecrets
 from signer_node.adapters.keystore import Secret
+from signer_node.adapters.shares import NoShares, Shares
 from signer_node.core.ledger import SessionKey
 from signer_node.kernel.bitcoin.network import Network
 from signer_node.kernel.curve import AUX_BYTES, sign_schnorr, tagged_hash
@@ -39,10 +41,11 @@ def vault_seed(vault_root: bytes, genesis: bytes, vault: str, epoch: int) -> byt
     return tagged_hash(_SEED_TAG, data)
 
 
-class NodeSecrets:
-    """Holds the opened identity key and vault root."""
+class NodeSecrets(KeygenSecrets):
+    """Holds the opened identity key and vault root, and opens shares (`self._shares`)."""
 
-    def __init__(self, identity: Secret, vault_root: Secret) -> None:
+    def __init__(self, identity: Secret, vault_root: Secret, shares: Shares | None = None) -> None:
+        super().__init__(shares or NoShares())
         self._identity = identity
         self._vault_root = vault_root
         self._nonces: OrderedDict[tuple[bytes, int], Nonces] = OrderedDict()

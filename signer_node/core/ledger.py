@@ -12,9 +12,16 @@ from typing import Protocol
 
 from signer_node.kernel.bitcoin.headers import HeaderSource
 from signer_node.kernel.bitcoin.network import Network
+from signer_node.kernel.dkg.chilldkg import SessionParams
 from signer_node.kernel.documents.genesis import Genesis
 from signer_node.kernel.documents.signed import Body
-from signer_node.kernel.documents.vault import Cosigner, VaultCertificate, VaultProposal
+from signer_node.kernel.documents.vault import (
+    Cosigner,
+    FrostKey,
+    KeygenOutcome,
+    VaultCertificate,
+    VaultProposal,
+)
 from signer_node.kernel.rules.facts import OwnOutput, PaidManifest
 from signer_node.kernel.vault.interface import SigningSession
 
@@ -42,6 +49,20 @@ class CommitmentEntry:
     share_set: bytes | None
 
 
+@dataclass(frozen=True, slots=True)
+class KeygenEntry:
+    """A key generation of this node, for one vault and epoch.
+
+    `proposal` is of the latest attempt; `started` is the last attempt that this node took part in
+    (0: none), in whatever boot; `outcome` is that of the last one that ended well here.
+    """
+
+    proposal: VaultProposal
+    confirmed: bool
+    started: int
+    outcome: KeygenOutcome | None
+
+
 class Ledger(Protocol):
     """Projections of the journal."""
 
@@ -56,6 +77,9 @@ class Ledger(Protocol):
 
     def cosigner_key(self, vault: str, epoch: int) -> bytes | None:
         """The Signed CosignerKey that this node gave for a vault and epoch."""
+
+    def keygen(self, vault: str, epoch: int) -> KeygenEntry | None:
+        """How far the key generation of a vault and epoch came."""
 
     def vault_count(self) -> int:
         """How many vaults this node gave a key for."""
@@ -105,6 +129,17 @@ class SessionKey:
     round: int
 
 
+@dataclass(frozen=True, slots=True)
+class KeygenKey:
+    """Names one attempt at a key generation, and who takes part: nodes in the roster's order."""
+
+    vault: str
+    epoch: int
+    attempt: int
+    nodes: tuple[str, ...]
+    params: SessionParams
+
+
 class Secrets(Protocol):
     """The node's keys as capabilities; no secret comes out. Entropy is drawn behind it."""
 
@@ -119,6 +154,31 @@ class Secrets(Protocol):
 
     def sign(self, key: SessionKey, session: SigningSession) -> tuple[bytes, ...]:
         """One share for each input, from the nonces committed to; they are gone afterwards."""
+
+
+    # Key generation: the host key is in memory from an operator's confirmation to the certificate.
+    # Steps raise kernel.dkg.faults.ProtocolFault, and then end the attempt; each is taken once.
+
+    def keygen_ready(self, vault: str, epoch: int) -> bool:
+        """Whether an operator's confirmation brought the host key for this key generation."""
+
+    def keygen_said(self, key: KeygenKey) -> tuple[int, bytes] | None:
+        """This attempt's step (1 or 2) in this boot, with the message sent in it."""
+
+    def begin_keygen(self, key: KeygenKey) -> bytes:
+        """ChillDKG's first message; draws entropy."""
+
+    def advance_keygen(self, key: KeygenKey, message: bytes) -> bytes:
+        """The second message, for the coordinator's first."""
+
+    def finish_keygen(self, key: KeygenKey, message: bytes) -> FrostKey:
+        """The outcome, for the coordinator's second; share and recovery data are durable then."""
+
+    def end_keygen(self, vault: str, epoch: int) -> None:
+        """Forget host key and states: the vault is certified."""
+
+    def check_share(self, vault: str, epoch: int, frost: FrostKey) -> None:
+        """Raise Refusal unless this node's share of this key can be opened and is the one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,6 +129,42 @@ class ErrorId(Enum):
         "a key comes without valid proof that its owner holds it", _REPORT
     )
 
+    # key generation
+    KEYGEN_PARTICIPANT_FAULTY = _by_peer(
+        "a participant of a key generation deviated from the protocol",
+        "the participant is named; look at it, then begin another attempt",
+    )
+    KEYGEN_PARTICIPANT_OR_COORDINATOR_FAULTY = _by_peer(
+        "a participant of a key generation, or the coordinator that frames it, deviated from the"
+        " protocol",
+        "both are named; compare their journals, then begin another attempt",
+    )
+    KEYGEN_COORDINATOR_FAULTY = _by_coordinator(
+        "the coordinator deviated from the protocol of key generation", _REPORT
+    )
+    KEYGEN_INTERRUPTED = _local(
+        "this node no longer knows the secrets of this attempt at a key generation: it restarted",
+        "nothing: the coordinator begins another attempt",
+        ExitCode.REFUSED,
+        retryable=True,
+    )
+    KEYGEN_ATTEMPT_OLD = _by_coordinator(
+        "a message is of an attempt at a key generation that is not the latest", _REPORT
+    )
+    CEREMONY_NOT_CONFIRMED = _by_operator(
+        "what was typed is not the fingerprint of the key generation shown",
+        "look again at who takes part, then type the fingerprint",
+    )
+    HOST_KEY_WRONG = _by_operator(
+        "the host key given is not the one that the genesis names for this node",
+        "open the host key of this very node",
+    )
+    SHARE_MISSING = _local(
+        "this node's share of a vault key is not where it was kept",
+        "restore it from a backup, or by `signer-node recover`",
+        ExitCode.KEYS,
+    )
+
     # headers
     HEADER_INVALID = _by_coordinator(
         "a block header breaks the rules of its chain", "look at the chain node"

@@ -34,6 +34,10 @@ class RecordKind(Enum):
     DECISION = 9
     COMMITTED = 10
     RELEASED = 11
+    KEYGEN_PROPOSED = 12
+    KEYGEN_CONFIRMED = 13
+    KEYGEN_STARTED = 14
+    KEYGEN_FINISHED = 15
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,6 +122,18 @@ class RecoveryAcknowledgement:
 
 
 @dataclass(frozen=True, slots=True)
+class KeygenOutcome:
+    """What a node keeps of a key generation that ended well: the public half of it."""
+
+    NAME: ClassVar[str] = "keygen-outcome"
+    genesis: Digest
+    vault: Name
+    epoch: Uint32
+    attempt: Annotated[int, Range(1, MAX_ATTEMPTS)]
+    frost: FrostKey
+
+
+@dataclass(frozen=True, slots=True)
 class CertificateSignature:
     """Signer: its signature over a certificate's digest."""
 

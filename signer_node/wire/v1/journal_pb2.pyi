@@ -48,6 +48,14 @@ class _RecordKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RecordKind
     """Body: CommitmentSet."""
     RECORD_KIND_RELEASED: _RecordKind.ValueType  # 11
     """Body: Release."""
+    RECORD_KIND_KEYGEN_PROPOSED: _RecordKind.ValueType  # 12
+    """Body: VaultProposal of a key generation; an operator must confirm."""
+    RECORD_KIND_KEYGEN_CONFIRMED: _RecordKind.ValueType  # 13
+    """Body: VaultProposal; an operator confirmed that this node takes part."""
+    RECORD_KIND_KEYGEN_STARTED: _RecordKind.ValueType  # 14
+    """Body: VaultProposal; this node takes part in this attempt, once."""
+    RECORD_KIND_KEYGEN_FINISHED: _RecordKind.ValueType  # 15
+    """Body: KeygenOutcome; share and recovery data are durable."""
 
 class RecordKind(_RecordKind, metaclass=_RecordKindEnumTypeWrapper): ...
 
@@ -74,6 +82,14 @@ RECORD_KIND_COMMITTED: RecordKind.ValueType  # 10
 """Body: CommitmentSet."""
 RECORD_KIND_RELEASED: RecordKind.ValueType  # 11
 """Body: Release."""
+RECORD_KIND_KEYGEN_PROPOSED: RecordKind.ValueType  # 12
+"""Body: VaultProposal of a key generation; an operator must confirm."""
+RECORD_KIND_KEYGEN_CONFIRMED: RecordKind.ValueType  # 13
+"""Body: VaultProposal; an operator confirmed that this node takes part."""
+RECORD_KIND_KEYGEN_STARTED: RecordKind.ValueType  # 14
+"""Body: VaultProposal; this node takes part in this attempt, once."""
+RECORD_KIND_KEYGEN_FINISHED: RecordKind.ValueType  # 15
+"""Body: KeygenOutcome; share and recovery data are durable."""
 Global___RecordKind: _TypeAlias = RecordKind  # noqa: Y015
 
 @_typing.final

@@ -455,6 +455,59 @@ class RecoveryAcknowledgement(_message.Message):
 Global___RecoveryAcknowledgement: _TypeAlias = RecoveryAcknowledgement  # noqa: Y015
 
 @_typing.final
+class KeygenOutcome(_message.Message):
+    """What a node keeps of a key generation that ended well, in its journal."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GENESIS_FIELD_NUMBER: _builtins.int
+    VAULT_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    FROST_FIELD_NUMBER: _builtins.int
+    genesis: _builtins.bytes
+    vault: _builtins.str
+    epoch: _builtins.int
+    attempt: _builtins.int
+    @_builtins.property
+    def frost(self) -> Global___FrostKey: ...
+    def __init__(
+        self,
+        *,
+        genesis: _builtins.bytes | None = ...,
+        vault: _builtins.str | None = ...,
+        epoch: _builtins.int | None = ...,
+        attempt: _builtins.int | None = ...,
+        frost: Global___FrostKey | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_attempt", b"_attempt", "_epoch", b"_epoch", "_frost", b"_frost", "_genesis", b"_genesis", "_vault", b"_vault", "attempt", b"attempt", "epoch", b"epoch", "frost", b"frost", "genesis", b"genesis", "vault", b"vault"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_attempt", b"_attempt", "_epoch", b"_epoch", "_frost", b"_frost", "_genesis", b"_genesis", "_vault", b"_vault", "attempt", b"attempt", "epoch", b"epoch", "frost", b"frost", "genesis", b"genesis", "vault", b"vault"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__attempt: _TypeAlias = _typing.Literal["attempt"]  # noqa: Y015
+    _WhichOneofArgType__attempt: _TypeAlias = _typing.Literal["_attempt", b"_attempt"]  # noqa: Y015
+    _WhichOneofReturnType__epoch: _TypeAlias = _typing.Literal["epoch"]  # noqa: Y015
+    _WhichOneofArgType__epoch: _TypeAlias = _typing.Literal["_epoch", b"_epoch"]  # noqa: Y015
+    _WhichOneofReturnType__frost: _TypeAlias = _typing.Literal["frost"]  # noqa: Y015
+    _WhichOneofArgType__frost: _TypeAlias = _typing.Literal["_frost", b"_frost"]  # noqa: Y015
+    _WhichOneofReturnType__genesis: _TypeAlias = _typing.Literal["genesis"]  # noqa: Y015
+    _WhichOneofArgType__genesis: _TypeAlias = _typing.Literal["_genesis", b"_genesis"]  # noqa: Y015
+    _WhichOneofReturnType__vault: _TypeAlias = _typing.Literal["vault"]  # noqa: Y015
+    _WhichOneofArgType__vault: _TypeAlias = _typing.Literal["_vault", b"_vault"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__attempt) -> _WhichOneofReturnType__attempt | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__epoch) -> _WhichOneofReturnType__epoch | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__frost) -> _WhichOneofReturnType__frost | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__genesis) -> _WhichOneofReturnType__genesis | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__vault) -> _WhichOneofReturnType__vault | None: ...
+
+Global___KeygenOutcome: _TypeAlias = KeygenOutcome  # noqa: Y015
+
+@_typing.final
 class CertificateSignature(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -1,0 +1,15 @@
+"""How the key of a vault kind comes into being: by each node alone, or by all together."""
+
+from typing import Final
+
+from signer_node.kernel.vault.interface import VaultKindId
+
+_MADE_TOGETHER: Final = frozenset({VaultKindId.TAPROOT_FROST})
+
+
+def is_made_together(kind: VaultKindId) -> bool:
+    """Whether the nodes make one key by a key generation, of which each holds a share.
+
+    Otherwise each node makes a key of its own and proves that it holds it.
+    """
+    return kind in _MADE_TOGETHER
