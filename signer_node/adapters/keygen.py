@@ -22,7 +22,7 @@ from signer_node.kernel.curve import point_from_secret
 from signer_node.kernel.dkg import chilldkg
 from signer_node.kernel.documents.vault import FrostKey
 from signer_node.kernel.errors import ErrorId, Refusal
-from signer_node.kernel.rules.keygen import frost_key, mixed_randomness
+from signer_node.kernel.rules.keygen import frost_key, mixed_randomness, session_params
 
 HOST_KEY_HELD_S: Final = 86_400
 MAX_HELD: Final = 64
@@ -96,7 +96,9 @@ class KeygenSecrets:
         """The first message of an attempt; whatever attempt was before is forgotten."""
         ceremony = self._confirmed(key)
         random = mixed_randomness(fresh(chilldkg.RANDOM_BYTES), ceremony.operator_entropy)
-        state, message = chilldkg.participant_step1(ceremony.host_secret, key.params, random)
+        state, message = chilldkg.participant_step1(
+            ceremony.host_secret, session_params(key.genesis), random
+        )
         ceremony.attempt = _Attempt(key.attempt, _FIRST_STEP, message, state)
         return message
 
@@ -118,9 +120,9 @@ class KeygenSecrets:
         if not isinstance(state, chilldkg.ParticipantState2):
             raise _interrupted(key)
         output, recovery_data = chilldkg.participant_finalize(state, message)
-        outcome = frost_key(key.nodes, output, recovery_data)
         if output.secshare is None:
             raise _interrupted(key)
+        outcome = frost_key(key.genesis, output, recovery_data)
         name = ShareName(key.vault, key.epoch, outcome.recovery)
         self._shares.keep(name, output.secshare, recovery_data)
         return outcome

@@ -18,7 +18,12 @@ from signer_node.kernel.documents.genesis import Genesis
 from signer_node.kernel.documents.journal import RecordKind, Refused, Release
 from signer_node.kernel.documents.manifest import Approval, Decision, Headers
 from signer_node.kernel.documents.signing import CommitmentSet, ShareSet
-from signer_node.kernel.documents.vault import CosignerKey, VaultCertificate
+from signer_node.kernel.documents.vault import (
+    CosignerKey,
+    KeygenOutcome,
+    VaultCertificate,
+    VaultProposal,
+)
 from signer_node.kernel.errors import ErrorId, Refusal
 from signer_node.wire import decode, decode_body, open_countersigned, open_signed
 
@@ -26,6 +31,10 @@ SCHEMA: Final = """
 CREATE TABLE genesis (digest BLOB NOT NULL, body BLOB NOT NULL) STRICT;
 CREATE TABLE vault_key (
     vault TEXT NOT NULL, epoch INTEGER NOT NULL, signed BLOB NOT NULL,
+    PRIMARY KEY (vault, epoch)) STRICT;
+CREATE TABLE keygen (
+    vault TEXT NOT NULL, epoch INTEGER NOT NULL, proposal BLOB NOT NULL,
+    confirmed INTEGER NOT NULL, started INTEGER NOT NULL, outcome BLOB,
     PRIMARY KEY (vault, epoch)) STRICT;
 CREATE TABLE certificate (
     digest BLOB PRIMARY KEY, vault TEXT NOT NULL, epoch INTEGER NOT NULL, body BLOB NOT NULL,
@@ -67,8 +76,8 @@ CREATE TABLE refused (
     PRIMARY KEY (subject, error)) STRICT;
 """
 TABLES: Final = (
-    "genesis", "vault_key", "certificate", "header", "request", "manifest", "payment", "input",
-    "change", "decision", "commitment", "refused",
+    "genesis", "vault_key", "keygen", "certificate", "header", "request", "manifest", "payment",
+    "input", "change", "decision", "commitment", "refused",
 )  # fmt: skip
 
 
@@ -115,6 +124,39 @@ def _cosigner_key(connection: sqlite3.Connection, written: Written) -> None:
     key = open_signed(CosignerKey, written.body).document
     connection.execute(
         "INSERT INTO vault_key VALUES (?, ?, ?)", (key.vault, key.epoch, written.body)
+    )
+
+
+def _keygen_proposed(connection: sqlite3.Connection, written: Written) -> None:
+    proposal = decode(VaultProposal, written.body)
+    connection.execute(
+        "INSERT INTO keygen VALUES (?, ?, ?, 0, 0, NULL) ON CONFLICT (vault, epoch)"
+        " DO UPDATE SET proposal = excluded.proposal",
+        (proposal.vault, proposal.epoch, written.body),
+    )
+
+
+def _keygen_confirmed(connection: sqlite3.Connection, written: Written) -> None:
+    proposal = decode(VaultProposal, written.body)
+    connection.execute(
+        "UPDATE keygen SET confirmed = 1 WHERE vault = ? AND epoch = ?",
+        (proposal.vault, proposal.epoch),
+    )
+
+
+def _keygen_started(connection: sqlite3.Connection, written: Written) -> None:
+    proposal = decode(VaultProposal, written.body)
+    connection.execute(
+        "UPDATE keygen SET started = ? WHERE vault = ? AND epoch = ?",
+        (proposal.attempt, proposal.vault, proposal.epoch),
+    )
+
+
+def _keygen_finished(connection: sqlite3.Connection, written: Written) -> None:
+    outcome = decode(KeygenOutcome, written.body)
+    connection.execute(
+        "UPDATE keygen SET outcome = ? WHERE vault = ? AND epoch = ?",
+        (written.body, outcome.vault, outcome.epoch),
     )
 
 
@@ -212,6 +254,10 @@ _PROJECT: Final[dict[RecordKind, Callable[[sqlite3.Connection, Written], None]]]
     RecordKind.GENESIS_CONFIRMED: _genesis,
     RecordKind.HEADERS: _headers,
     RecordKind.COSIGNER_KEY: _cosigner_key,
+    RecordKind.KEYGEN_PROPOSED: _keygen_proposed,
+    RecordKind.KEYGEN_CONFIRMED: _keygen_confirmed,
+    RecordKind.KEYGEN_STARTED: _keygen_started,
+    RecordKind.KEYGEN_FINISHED: _keygen_finished,
     RecordKind.CERTIFICATE_SIGNED: _certificate_signed,
     RecordKind.VAULT_CERTIFIED: _vault_certified,
     RecordKind.MANIFEST_CHECKED: _manifest_checked,

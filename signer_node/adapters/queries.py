@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from signer_node.adapters.header_store import SqliteHeaders
-from signer_node.core.ledger import CommitmentEntry, ManifestEntry
+from signer_node.core.ledger import CommitmentEntry, KeygenEntry, ManifestEntry
 from signer_node.core.projection import open_proposal
 from signer_node.kernel.bitcoin.transaction import Outpoint, TxOut
 from signer_node.kernel.documents.genesis import Genesis
 from signer_node.kernel.documents.journal import JournalRecord
 from signer_node.kernel.documents.signed import Body
 from signer_node.kernel.documents.signing import CommitmentSet
-from signer_node.kernel.documents.vault import VaultCertificate
+from signer_node.kernel.documents.vault import KeygenOutcome, VaultCertificate, VaultProposal
 from signer_node.kernel.rules.facts import OwnOutput, PaidManifest
 from signer_node.wire import decode, decode_body, open_signed
 
@@ -72,9 +72,19 @@ class Queries:
         row = self._row("SELECT signed FROM vault_key WHERE vault = ? AND epoch = ?", vault, epoch)
         return None if row is None else bytes(row[0])
 
+    def keygen(self, vault: str, epoch: int) -> KeygenEntry | None:
+        """How far the key generation of a vault and epoch came."""
+        sql = (
+            "SELECT proposal, confirmed, started, outcome FROM keygen"
+            " WHERE vault = ? AND epoch = ?"
+        )
+        row = self._row(sql, vault, epoch)
+        return None if row is None else _keygen_entry(row)
+
     def vault_count(self) -> int:
-        """How many vaults this node gave a key for."""
-        return int(self._value("SELECT count(DISTINCT vault) FROM vault_key"))
+        """How many vaults this node gave a key for, or was asked to make one together."""
+        sql = "SELECT count(*) FROM (SELECT vault FROM vault_key UNION SELECT vault FROM keygen)"
+        return int(self._value(sql))
 
     def headers(self) -> SqliteHeaders:
         """The verified header chain."""
@@ -184,9 +194,16 @@ class Queries:
         """Vault, epoch and whether its certificate is signed by all."""
         sql = (
             "SELECT vault, epoch, coalesce((SELECT certified FROM certificate AS c"
-            " WHERE c.vault = k.vault AND c.epoch = k.epoch), 0) FROM vault_key AS k"
+            " WHERE c.vault = k.vault AND c.epoch = k.epoch), 0) FROM"
+            " (SELECT vault, epoch FROM vault_key UNION SELECT vault, epoch FROM keygen) AS k"
+            " ORDER BY vault, epoch"
         )
         return [(vault, epoch, bool(done)) for vault, epoch, done in self._rows(sql)]
+
+    def keygens(self) -> list[KeygenEntry]:
+        """Every key generation that was proposed to this node, by vault and epoch."""
+        sql = "SELECT proposal, confirmed, started, outcome FROM keygen ORDER BY vault, epoch"
+        return [_keygen_entry(row) for row in self._rows(sql)]
 
     def certificate_of_manifest(self, proposal: bytes) -> bytes:
         """Body of the certificate that a checked manifest names."""
@@ -220,3 +237,13 @@ class Queries:
 
     def _value(self, sql: str, *values: Any) -> Any:
         return self._row(sql, *values)[0]
+
+
+def _keygen_entry(row: Any) -> KeygenEntry:
+    proposal, confirmed, started, outcome = row
+    return KeygenEntry(
+        decode(VaultProposal, proposal),
+        bool(confirmed),
+        started,
+        None if outcome is None else decode(KeygenOutcome, outcome),
+    )

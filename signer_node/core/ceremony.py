@@ -1,6 +1,7 @@
 """Ceremony: a vault's keys are made, its certificate is checked and signed, and then in force.
 
-proposal -> this node's key (journaled, the same again for the same vault and epoch)
+proposal -> this node's key (journaled, the same again for the same vault and epoch); or, where the
+            nodes make one key together, a key generation (core.keygen)
 draft    -> its certificate checked against own key and genesis, signed once for vault and epoch
 certificate with all signatures -> the vault exists for this node
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from signer_node import wire
+from signer_node.core import keygen
 from signer_node.core.ledger import Node
 from signer_node.core.step import Outgoing, Record, Step
 from signer_node.kernel.documents.envelope import PayloadType
@@ -24,6 +26,7 @@ from signer_node.kernel.documents.vault import (
 )
 from signer_node.kernel.errors import ErrorId, Refusal
 from signer_node.kernel.rules.certify import check_certificate, check_countersignatures
+from signer_node.kernel.vault.making import is_made_together
 
 MAX_VAULTS: Final = 64
 CEREMONY_LIFETIME_S: Final = 7 * 86_400
@@ -34,11 +37,13 @@ def on_proposal(node: Node, genesis: Body[Genesis], payload: bytes) -> Step:
     proposal = wire.decode(VaultProposal, payload)
     if proposal.genesis != genesis.digest:
         raise Refusal(ErrorId.ENVELOPE_OTHER_GENESIS, proposal.genesis.hex())
+    if is_made_together(proposal.kind):
+        _require_room(node, proposal)
+        return keygen.on_proposal(node, genesis, proposal)
     given = node.ledger.cosigner_key(proposal.vault, proposal.epoch)
     if given is not None:
         return Step(outbox=(_outgoing(PayloadType.COSIGNER_KEY, given),))
-    if node.ledger.vault_count() >= MAX_VAULTS:
-        raise Refusal(ErrorId.VAULT_LIMIT_REACHED, f"{MAX_VAULTS} vaults")
+    _require_room(node, proposal)
     seat = _my_seat(node, genesis.document)
     cosigner = node.secrets.make_cosigner(proposal, seat.name, genesis.document.network)
     key = CosignerKey(genesis.digest, proposal.vault, proposal.kind, proposal.epoch, cosigner)
@@ -75,12 +80,32 @@ def on_certificate(node: Node, genesis: Body[Genesis], payload: bytes) -> Step:
     check_countersignatures(certificate, genesis, signatures)
     _check_own_key(node, genesis.document, certificate.document)
     _known(node, certificate)
+    node.secrets.end_keygen(certificate.document.vault, certificate.document.epoch)
     if node.ledger.certificate(certificate.digest) is not None:
         return Step()
     return Step(records=(Record(RecordKind.VAULT_CERTIFIED, payload),))
 
 
+def confirm(node: Node, vault: str, epoch: int) -> Step:
+    """An operator of this node confirmed that it takes part in a key generation."""
+    genesis = node.ledger.genesis()
+    if genesis is None:
+        raise Refusal(ErrorId.GENESIS_NOT_CONFIRMED, vault)
+    return keygen.confirm(node, genesis, vault, epoch)
+
+
+def _require_room(node: Node, proposal: VaultProposal) -> None:
+    """A new vault needs room; one that is known has it."""
+    if node.ledger.keygen(proposal.vault, proposal.epoch) is not None:
+        return
+    if node.ledger.vault_count() >= MAX_VAULTS:
+        raise Refusal(ErrorId.VAULT_LIMIT_REACHED, f"{MAX_VAULTS} vaults")
+
+
 def _check_own_key(node: Node, genesis: Genesis, certificate: VaultCertificate) -> None:
+    if is_made_together(certificate.kind):
+        keygen.check_own_outcome(node, certificate)
+        return
     seat = _my_seat(node, genesis)
     given = node.ledger.cosigner_key(certificate.vault, certificate.epoch)
     if given is None:

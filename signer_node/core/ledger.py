@@ -12,7 +12,6 @@ from typing import Protocol
 
 from signer_node.kernel.bitcoin.headers import HeaderSource
 from signer_node.kernel.bitcoin.network import Network
-from signer_node.kernel.dkg.chilldkg import SessionParams
 from signer_node.kernel.documents.genesis import Genesis
 from signer_node.kernel.documents.signed import Body
 from signer_node.kernel.documents.vault import (
@@ -120,24 +119,24 @@ class Ledger(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SessionKey:
-    """Names one signing session of this node: which vault, manifest and round."""
+    """Names one signing session of this node: which vault, manifest, round and start of the node."""
 
     genesis: bytes
     certificate: VaultCertificate
     network: Network
     manifest: bytes
     round: int
+    boot: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class KeygenKey:
-    """Names one attempt at a key generation, and who takes part: nodes in the roster's order."""
+    """Names one attempt at a key generation; who takes part follows from the genesis."""
 
     vault: str
     epoch: int
     attempt: int
-    nodes: tuple[str, ...]
-    params: SessionParams
+    genesis: Genesis
 
 
 class Secrets(Protocol):

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from signer_node import wire
-from signer_node.core import ceremony, review, signing
+from signer_node.core import ceremony, keygen, review, signing
 from signer_node.core.ledger import Node
 from signer_node.core.step import Outgoing, Record, Step
 from signer_node.kernel.bitcoin.faults import InvalidHeader, UnknownParent
@@ -31,6 +31,7 @@ from signer_node.kernel.documents.signed import (
     document_digest,
 )
 from signer_node.kernel.documents.signing import RoundOpening, SigningPackage
+from signer_node.kernel.documents.vault import KeygenMessage
 from signer_node.kernel.errors import ErrorId, Refusal
 
 HEARTBEAT_LIFETIME_S: Final = 60
@@ -166,6 +167,12 @@ _HANDLERS: Final[dict[PayloadType, _Handler]] = {
     PayloadType.CERTIFICATE: lambda node, genesis, payload, _now_s: ceremony.on_certificate(
         node, genesis, payload
     ),
+    PayloadType.KEYGEN_BROADCAST1: lambda node, genesis, payload, _now_s: keygen.on_broadcast1(
+        node, genesis, payload
+    ),
+    PayloadType.KEYGEN_BROADCAST2: lambda node, genesis, payload, _now_s: keygen.on_broadcast2(
+        node, genesis, payload
+    ),
     PayloadType.MANIFEST_PROPOSAL: review.on_proposal,
     PayloadType.APPROVAL: review.on_decision,
     PayloadType.ROUND_OPENING: signing.on_opening,
@@ -192,6 +199,8 @@ _ANSWERED: Final = frozenset(
         PayloadType.MANIFEST_PROPOSAL,
         PayloadType.ROUND_OPENING,
         PayloadType.SIGNING_PACKAGE,
+        PayloadType.KEYGEN_BROADCAST1,
+        PayloadType.KEYGEN_BROADCAST2,
     }
 )
 
@@ -205,6 +214,8 @@ def _subject(envelope: Envelope) -> bytes:
                 return document_digest(Manifest, proposal.manifest)
             case PayloadType.ROUND_OPENING:
                 return wire.decode(RoundOpening, envelope.payload).manifest
+            case PayloadType.KEYGEN_BROADCAST1 | PayloadType.KEYGEN_BROADCAST2:
+                return document_digest(KeygenMessage, envelope.payload)
             case _:
                 return document_digest(SigningPackage, envelope.payload)
     except Refusal:

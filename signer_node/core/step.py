@@ -31,9 +31,13 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something at this node waits for an operator: the digest of a manifest."""
+    """Something at this node waits for an operator: the digest of a manifest, or of a proposal.
+
+    `vault` is empty for a manifest, and names the vault whose making is proposed.
+    """
 
     manifest: bytes
+    vault: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 from signer_node.kernel.curve import tagged_hash
@@ -69,20 +68,21 @@ def chain_code(threshold_key: bytes, recovery: bytes) -> bytes:
     return tagged_hash(CHAIN_CODE_TAG, threshold_key + recovery)
 
 
-def frost_key(roster: Sequence[str], output: DKGOutput, recovery_data: bytes) -> FrostKey:
-    """Rule 3: the public half of a key generation among these nodes, in the order of the roster."""
+def frost_key(genesis: Genesis, output: DKGOutput, recovery_data: bytes) -> FrostKey:
+    """Rule 3: the public half of what a key generation among the genesis's signers gave."""
     recovery = recovery_digest(recovery_data)
-    members = zip(roster, output.pubshares, strict=True)
+    members = zip(genesis.signers, output.pubshares, strict=True)
     return FrostKey(
         threshold_key=output.thresh_pk,
         chain_code=chain_code(output.thresh_pk, recovery),
-        pubshares=tuple(FrostMember(node, pubshare) for node, pubshare in members),
+        pubshares=tuple(FrostMember(seat.name, pubshare) for seat, pubshare in members),
         recovery=recovery,
     )
 
 
-def named(roster: Sequence[str], fault: ProtocolFault) -> Refusal:
+def named(genesis: Genesis, fault: ProtocolFault) -> Refusal:
     """Rule 4: the refusal that says who may be at fault."""
+    roster = [seat.name for seat in genesis.signers]
     match fault:
         case FaultyParticipant():
             detail = f"{roster[fault.participant_id]}: {fault.what}"
