@@ -56,7 +56,9 @@ from signer_node.kernel.documents.vault import (
 from signer_node.kernel.errors import ErrorId, Refusal
 from signer_node.kernel.rules.certify import CertifiedVault, check_certificate, draft_certificate
 from signer_node.kernel.vault.interface import VaultKindId
+from signer_node.kernel.vault.making import is_made_together
 from tests.world.chain import Chain
+from tests.world.keygen import Keygen, MemoryShares
 
 # In the past: Bitcoin Core's consensus code holds blocks against its own clock.
 START_S = 1_750_000_000
@@ -128,6 +130,8 @@ class SimNode:
 
     name: str
     boots: int = 0
+    shares: MemoryShares = field(default_factory=MemoryShares)
+    secrets: NodeSecrets = field(init=False)
     node: Node = field(init=False)
     journal: Journal = field(init=False)
     notices: list[bytes] = field(default_factory=list)
@@ -149,11 +153,17 @@ class SimNode:
         keys = NodeSecrets(
             Secret("identity", self.identity_key, secret(f"{self.name} identity")),
             Secret("vault-root", b"", secret(f"{self.name} vault root")),
+            self.shares,
         )
+        self.secrets = keys
         self.journal = Journal(
             connect_memory(image), Writer(self.identity_key, keys.sign_identity, boot)
         )
         self.node = Node(self.identity_key, self.host_key, boot, self.journal, keys)
+
+    def admit_host(self, vault: str, entropy: bytes = b"") -> None:
+        """An operator opened the host key for a key generation."""
+        self.secrets.admit_host((vault, 0), secret(f"{self.name} host"), entropy)
 
     def disk(self) -> bytes:
         """The image of the journal as it is now."""
@@ -180,6 +190,7 @@ class World:
     count: int = 3
     corrupt_max: int = 1
     rules: Rules = RULES
+    kind: VaultKindId = VaultKindId.WSH_SORTEDMULTI
     now_s: int = START_S
     chain: Chain = field(default_factory=Chain)
     nodes: dict[str, SimNode] = field(init=False)
@@ -280,13 +291,22 @@ class World:
     # --- the vault ---
 
     def _make_vault(self) -> CertifiedVault:
-        proposal = VaultProposal(self.genesis.digest, VAULT, VaultKindId.WSH_SORTEDMULTI, 0)
+        proposal = VaultProposal(self.genesis.digest, VAULT, self.kind, 0)
+        if is_made_together(self.kind):
+            keygen = Keygen(self, VAULT)
+            keygen.run()
+            return self.certify(keygen.draft())
         keys = {}
         for name, answer in self.send_all(
             PayloadType.VAULT_PROPOSAL, wire.encode(proposal)
         ).items():
             keys[name] = wire.open_signed(CosignerKey, answer[0].payload).document.cosigner
-        draft = draft_certificate(self.genesis, proposal, [keys[name] for name in self.nodes])
+        return self.certify(
+            draft_certificate(self.genesis, proposal, [keys[name] for name in self.nodes])
+        )
+
+    def certify(self, draft: VaultCertificate) -> CertifiedVault:
+        """Have all nodes sign a draft, and take the vault into use."""
         body = wire.encode(draft)
         signatures = tuple(
             KeySignature(
