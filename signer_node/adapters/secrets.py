@@ -3,11 +3,12 @@
 The seed of a vault's key is
     tagged_hash("custodyd/vault-seed/v1",
                 vault root (32) || genesis digest (32) || len (2), vault name || epoch (4)),
-integers big-endian, so the backup made at the beginning covers every vault to come. The host key
-stays sealed: it is loaded only for key generation and recovery.
+integers big-endian, so the backup made at the beginning covers every vault to come. A share of a
+threshold key is kept since key generation instead, and found by what the certificate says. The host
+key stays sealed: it is loaded only for key generation and recovery.
 
 Nonces of a session live here, in memory, until they are used once or replaced by newer ones; at
-most `MAX_SESSIONS` of them, the oldest go first.
+most `MAX_SESSIONS` of them, the oldest go first, and what goes unused is wiped.
 """
 
 from __future__ import annotations
@@ -18,20 +19,30 @@ from typing import Final
 from signer_node.adapters.entropy import fresh
 from signer_node.adapters.keygen import KeygenSecrets
 from signer_node.adapters.keystore import Secret
-from signer_node.adapters.shares import NoShares, Shares
+from signer_node.adapters.shares import NoShares, ShareName, Shares
 from signer_node.core.ledger import SessionKey
 from signer_node.kernel.bitcoin.network import Network
 from signer_node.kernel.curve import AUX_BYTES, sign_schnorr, tagged_hash
 from signer_node.kernel.documents.vault import Cosigner, VaultProposal
 from signer_node.kernel.errors import ErrorId, Refusal
 from signer_node.kernel.rules.certify import describe
-from signer_node.kernel.vault.interface import Nonces, SigningSession, VaultSigner
+from signer_node.kernel.vault.interface import (
+    NONCE_ENTROPY_BYTES,
+    InvalidVault,
+    NonceRequest,
+    Nonces,
+    SigningSession,
+    VaultSigner,
+)
 from signer_node.kernel.vault.possession import possession_digest
-from signer_node.kernel.vault.signer_registry import new_cosigner, open_signer, prove_cosigner
+from signer_node.kernel.vault.signer_registry import (
+    find_signer,
+    new_cosigner,
+    prove_cosigner,
+)
 
 MAX_SESSIONS: Final = 1_024
 _SEED_TAG: Final = "custodyd/vault-seed/v1"
-_ENTROPY_BYTES: Final = 32
 
 
 def vault_seed(vault_root: bytes, genesis: bytes, vault: str, epoch: int) -> bytes:
@@ -66,29 +77,46 @@ class NodeSecrets(KeygenSecrets):
 
     def commit(self, session: SessionKey, input_count: int) -> tuple[bytes, ...]:
         """Commitments for a session; its nonces stay here."""
-        signer, _seed = self._open(session)
-        commitments, nonces = signer.commit(input_count, fresh(_ENTROPY_BYTES))
+        signer, secret = self._open(session)
+        context = session.boot + session.manifest + session.round.to_bytes(4, "big")
+        entropy = fresh(NONCE_ENTROPY_BYTES * input_count)
+        commitments, nonces = signer.commit(secret, NonceRequest(input_count, context, entropy))
+        self._keep(session, nonces)
+        return commitments
+
+    def _keep(self, session: SessionKey, nonces: Nonces) -> None:
+        before = self._nonces.pop((session.manifest, session.round), None)
+        if before is not None:
+            before.destroy()
         self._nonces[session.manifest, session.round] = nonces
         while len(self._nonces) > MAX_SESSIONS:
-            self._nonces.popitem(last=False)
-        return commitments
+            _oldest, unused = self._nonces.popitem(last=False)
+            unused.destroy()
 
     def sign(self, key: SessionKey, session: SigningSession) -> tuple[bytes, ...]:
         """One share for each input; raises Refusal(PACKAGE_ROUND_UNKNOWN) without nonces."""
         nonces = self._nonces.pop((key.manifest, key.round), None)
         if nonces is None:
             raise Refusal(ErrorId.PACKAGE_ROUND_UNKNOWN, f"no nonces for round {key.round}")
-        signer, seed = self._open(key)
-        return signer.sign(seed, session, nonces)
+        signer, secret = self._open(key)
+        return signer.sign(secret, session, nonces)
 
     def _seed(self, genesis: bytes, vault: str, epoch: int) -> bytes:
         return vault_seed(self._vault_root.value, genesis, vault, epoch)
 
     def _open(self, key: SessionKey) -> tuple[VaultSigner, bytes]:
+        """The half of the vault that signs with this node's secret, and that secret."""
+        secret = self._secret(key)
+        vault = key.certificate.vault
+        try:
+            return find_signer(describe(key.certificate, key.network), secret), secret
+        except InvalidVault as fault:
+            raise Refusal(ErrorId.CERTIFICATE_NOT_MINE, f"{vault}: {fault}") from fault
+
+    def _secret(self, key: SessionKey) -> bytes:
+        """The share of the vault's key where it has one, else the seed of this node's own key."""
         certificate = key.certificate
-        seed = self._seed(key.genesis, certificate.vault, certificate.epoch)
-        xpub = new_cosigner(certificate.kind, seed, "", key.network).xpub
-        node = next((one.node for one in certificate.cosigners if one.xpub == xpub), None)
-        if node is None:
-            raise Refusal(ErrorId.CERTIFICATE_NOT_MINE, certificate.vault)
-        return open_signer(describe(certificate, key.network), node), seed
+        if certificate.frost is None:
+            return self._seed(key.genesis, certificate.vault, certificate.epoch)
+        recovery = certificate.frost.recovery
+        return self._shares.secshare(ShareName(certificate.vault, certificate.epoch, recovery))

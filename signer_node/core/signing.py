@@ -46,7 +46,7 @@ def on_opening(node: Node, genesis: Body[Genesis], payload: bytes, now_s: int) -
     if before is not None:
         return _committed_again(node, opening, before)
     commitments = node.secrets.commit(
-        _session_key(checked, genesis, opening.round), len(checked.inputs)
+        _session_key(node, checked, genesis, opening.round), len(checked.inputs)
     )
     committed = wire.encode(CommitmentSet(opening.manifest, opening.round, node.boot, commitments))
     return Step(
@@ -74,7 +74,7 @@ def on_package(node: Node, genesis: Body[Genesis], payload: bytes, now_s: int) -
     session = _open_session(node, genesis.document, document, entry, checked)
     if entry.released is not None:
         return _released_again(entry, package.digest)
-    key = _session_key(checked, genesis, document.round)
+    key = _session_key(node, checked, genesis, document.round)
     shares = node.secrets.sign(key, session)
     share_set = wire.encode(ShareSet(package.digest, document.manifest, document.round, shares))
     release = wire.encode(Release(payload, share_set))
@@ -147,11 +147,14 @@ def _open_session(
         raise Refusal(ErrorId.PACKAGE_SIGNER_SET_INVALID, str(fault)) from fault
 
 
-def _session_key(checked: CheckedManifest, genesis: Body[Genesis], round_number: int) -> SessionKey:
+def _session_key(
+    node: Node, checked: CheckedManifest, genesis: Body[Genesis], round_number: int
+) -> SessionKey:
     return SessionKey(
         genesis.digest,
         checked.vault.certificate.document,
         genesis.document.network,
         checked.digest,
         round_number,
+        node.boot,
     )

@@ -41,7 +41,6 @@ from signer_node.kernel.bitcoin.transaction import (
 )
 from signer_node.kernel.vault.interface import (
     CHAINS,
-    Nonces,
     SessionInput,
     SignerCommitments,
     VaultKind,
@@ -49,6 +48,7 @@ from signer_node.kernel.vault.interface import (
 from signer_node.kernel.vault.registry import open_vault
 from signer_node.kernel.vault.signer_registry import open_signer
 from signer_node.kernel.vault.wsh_sortedmulti import open_wsh_sortedmulti
+from signer_node.kernel.vault.wsh_sortedmulti_signer import NoNonces
 from tests.bench.measure import Direction, Measurement, best_of
 from tests.kernel.bitcoin_samples import SEEDS, SEQUENCE, outpoint, p2wpkh, vault_description
 
@@ -154,7 +154,7 @@ def _our_outputs(vault: VaultKind) -> list[NewOutput]:
 
 def _our_shares(node: str, raw: bytes, members: Sequence[SignerCommitments]) -> tuple[bytes, ...]:
     session = _opened_anew().open_session(parse_psbt(raw), COINS, members)
-    return open_signer(DESCRIPTION, node).sign(SEEDS[node], session, Nonces(()))
+    return open_signer(DESCRIPTION, node).sign(SEEDS[node], session, NoNonces())
 
 
 # --- embit ---

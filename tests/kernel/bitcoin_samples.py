@@ -14,6 +14,7 @@ from signer_node.kernel.vault.interface import (
     Cosigner,
     SessionInput,
     VaultDescription,
+    VaultKeys,
     VaultKind,
     VaultKindId,
 )
@@ -44,7 +45,7 @@ def cosigners(network: Network = Network.REGTEST) -> tuple[Cosigner, ...]:
 
 
 def vault_description(threshold: int = 2, network: Network = Network.REGTEST) -> VaultDescription:
-    return describe_vault(KIND, threshold, network, cosigners(network))
+    return describe_vault(VaultKeys(KIND, threshold, network, cosigners(network)))
 
 
 def coins(vault: VaultKind, count: int) -> list[SessionInput]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import wallycore
@@ -22,16 +23,18 @@ from signer_node.kernel.vault.interface import (
     Cosigner,
     InvalidSession,
     InvalidVault,
-    Nonces,
     NotSigned,
     SessionInput,
     SignerCommitments,
     SigningSession,
+    VaultDescription,
+    VaultKeys,
     VaultKindId,
 )
 from signer_node.kernel.vault.possession import possession_digest, verify_possession
 from signer_node.kernel.vault.registry import describe_vault, open_vault
 from signer_node.kernel.vault.signer_registry import new_cosigner, open_signer, prove_cosigner
+from signer_node.kernel.vault.wsh_sortedmulti_signer import NoNonces
 from tests.kernel.bitcoin_samples import (
     KIND,
     NODES,
@@ -45,7 +48,7 @@ from tests.kernel.bitcoin_samples import (
 DESCRIPTION = vault_description()
 VAULT = open_vault(DESCRIPTION)
 SIGNERS = {node: open_signer(DESCRIPTION, node) for node in NODES}
-NO_NONCES = Nonces(())
+NO_NONCES = NoNonces()
 
 
 def session_of(count: int = 3, nodes: tuple[str, ...] = ("s1", "s3")) -> SigningSession:
@@ -82,17 +85,17 @@ def test_a_vault_is_of_one_network(network: Network) -> None:
     for other in (Network.MAIN, Network.REGTEST):
         if other.parameters.xpub_version != network.parameters.xpub_version:
             with pytest.raises(InvalidVault):
-                describe_vault(KIND, 2, other, description.cosigners)
+                describe_vault(VaultKeys(KIND, 2, other, description.cosigners))
 
 
 def _broken_descriptions() -> Iterator[tuple[str, object]]:
     first, second, third = cosigners()
     master = dataclasses.replace(first, xpub=_xpub_at_another_depth())
-    yield "unknown kind", dataclasses.replace(DESCRIPTION, kind=VaultKindId.UNKNOWN)
-    yield "threshold", dataclasses.replace(DESCRIPTION, threshold=1)
-    yield "order", dataclasses.replace(DESCRIPTION, cosigners=(second, first, third))
+    yield "unknown kind", _with_keys(kind=VaultKindId.UNKNOWN)
+    yield "threshold", _with_keys(threshold=1)
+    yield "order", _with_keys(cosigners=(second, first, third))
     yield "checksum", dataclasses.replace(DESCRIPTION, descriptor=DESCRIPTION.descriptor[:-1] + "q")
-    yield "network", dataclasses.replace(DESCRIPTION, network=Network.SIGNET, descriptor="")
+    yield "network", dataclasses.replace(_with_keys(network=Network.SIGNET), descriptor="")
     yield (
         "depth",
         _described_without_checks((master, second, third)),
@@ -103,6 +106,11 @@ def _broken_descriptions() -> Iterator[tuple[str, object]]:
     )
 
 
+def _with_keys(**changes: Any) -> VaultDescription:
+    """The description with other keys and the same descriptor."""
+    return dataclasses.replace(DESCRIPTION, keys=dataclasses.replace(DESCRIPTION.keys, **changes))
+
+
 def _xpub_at_another_depth() -> str:
     from signer_node.kernel.bitcoin.bip32 import master_from_seed
 
@@ -110,7 +118,7 @@ def _xpub_at_another_depth() -> str:
 
 
 def _described_without_checks(members: tuple[Cosigner, ...]) -> object:
-    return describe_vault(KIND, 2, Network.REGTEST, members)
+    return describe_vault(VaultKeys(KIND, 2, Network.REGTEST, members))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +133,7 @@ def test_the_same_key_for_two_nodes_makes_no_vault() -> None:
     first, second, _ = cosigners()
     twin = dataclasses.replace(first, node="s3")
     with pytest.raises(InvalidVault, match="same key twice"):
-        describe_vault(KIND, 2, Network.REGTEST, (first, second, twin))
+        describe_vault(VaultKeys(KIND, 2, Network.REGTEST, (first, second, twin)))
 
 
 # --- signing ---
@@ -344,7 +352,7 @@ def test_a_signer_outside_of_the_set_signs_nothing() -> None:
     with pytest.raises(InvalidVault, match="no cosigner"):
         open_signer(DESCRIPTION, "mallory")
     with pytest.raises(InvalidVault):
-        open_signer(dataclasses.replace(DESCRIPTION, kind=VaultKindId.UNKNOWN), "s1")
+        open_signer(_with_keys(kind=VaultKindId.UNKNOWN), "s1")
 
 
 def test_no_secret_shows_in_what_a_signer_is_or_says() -> None:
@@ -363,7 +371,7 @@ def test_an_unknown_kind_has_no_keys() -> None:
     with pytest.raises(InvalidVault):
         prove_cosigner(kind, SEEDS["s1"], Network.REGTEST, bytes(32), bytes(32))
     with pytest.raises(InvalidVault):
-        describe_vault(kind, 2, Network.REGTEST, cosigners())
+        describe_vault(VaultKeys(kind, 2, Network.REGTEST, cosigners()))
 
 
 # --- possession ---

@@ -26,13 +26,13 @@ from signer_node.kernel.bitcoin.psbt import parse_psbt
 from signer_node.kernel.bitcoin.transaction import Transaction, TxOut, parse_transaction
 from signer_node.kernel.vault.interface import (
     MAX_INDEX,
-    Nonces,
     SessionInput,
     SignerCommitments,
     SigningSession,
 )
 from signer_node.kernel.vault.registry import open_vault
 from signer_node.kernel.vault.signer_registry import open_signer
+from signer_node.kernel.vault.wsh_sortedmulti_signer import NoNonces
 from tests.kernel.bitcoin_samples import NODES, SEEDS, coins, payout, vault_description
 from tests.kernel.test_bitcoin_transaction import transactions
 
@@ -48,7 +48,7 @@ def session() -> SigningSession:
 
 def our_shares(opened: SigningSession) -> dict[str, tuple[bytes, ...]]:
     return {
-        node: open_signer(DESCRIPTION, node).sign(SEEDS[node], opened, Nonces(()))
+        node: open_signer(DESCRIPTION, node).sign(SEEDS[node], opened, NoNonces())
         for node in opened.signers
     }
 

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from signer_node.kernel.bitcoin import wally
 from signer_node.kernel.bitcoin.faults import InvalidKey
 from signer_node.kernel.bitcoin.network import Network
+from signer_node.kernel.curve import POINT_BYTES
 
 HARDENED = 1 << 31
 SEED_BYTES = 32
 FINGERPRINT_BYTES = 4
+CHAIN_CODE_BYTES = 32
 MAX_DEPTH = 255
 _MAX_KEY_LENGTH = 112
 _PARENT_AND_NUMBER = slice(5, 13)
@@ -82,6 +84,19 @@ class PublicBranch:
         """Return the compressed public key (33 bytes) of the child at an unhardened index."""
         return wally.public_key(wally.derive_public(self._key, (index,)))
 
+    def tweaked_child(self, index: int) -> tuple[bytes, bytes]:
+        """Return the child's public key (33 bytes) and its tweak (32 bytes).
+
+        The child's key is the key that was parsed plus the tweak times G: unhardened derivations
+        add up, whatever lies between (BIP-32, "Public parent key to public child key").
+        """
+        child = wally.derive_public(self._key, (index,))
+        return wally.public_key(child), wally.tweak_sum(child)
+
+    def fingerprint(self) -> bytes:
+        """Return the key's fingerprint, four bytes."""
+        return wally.fingerprint(self._key)
+
 
 def parse_xpub(xpub: str, network: Network) -> PublicBranch:
     """Return the public key that an xpub (tpub) string of this network serialises.
@@ -95,6 +110,21 @@ def parse_xpub(xpub: str, network: Network) -> PublicBranch:
     if wally.key_to_base58(key, secret=False) != xpub:
         raise InvalidKey("the extended key is not in its only form")
     return PublicBranch(key)
+
+
+def synthetic_xpub(point: bytes, chain_code: bytes, network: Network) -> str:
+    """Return the xpub (tpub) of a key that nobody derived: a master key with this chain code.
+
+    `point` has 33 bytes, `chain_code` 32. What descends from it is derived without hardened steps
+    only, there being no secret master key (as BIP-328 does for aggregate keys).
+    """
+    if len(point) != POINT_BYTES or len(chain_code) != CHAIN_CODE_BYTES:
+        raise InvalidKey("an extended key has a point of 33 and a chain code of 32 bytes")
+    version = network.parameters.xpub_version.to_bytes(4, "big")
+    without_parent = bytes(1 + _PARENT_AND_NUMBER.stop - _PARENT_AND_NUMBER.start)
+    xpub = wally.base58check_encode(version + without_parent + chain_code + point)
+    parse_xpub(xpub, network)
+    return xpub
 
 
 class SecretBranch:

@@ -1,7 +1,9 @@
-"""Output descriptors of our vaults (BIP-380, BIP-383, BIP-389), as other wallets read them.
+"""Output descriptors of our vaults (BIP-380, 383, 386, 389), as other wallets read them.
 
-We write exactly one form: `wsh(sortedmulti(t,[fingerprint/path]xpub/<0;1>/*,...))#checksum`, with
-`h` for hardened steps. Reading one means to write it again from its parts and to compare.
+We write exactly one form for each kind of script, and `h` for hardened steps:
+`wsh(sortedmulti(t,[fingerprint/path]xpub/<0;1>/*,...))#checksum` and
+`tr([fingerprint]xpub/<0;1>/*)#checksum`, without a script tree. Reading one means to write it again
+from its parts and to compare.
 wallycore computes the checksum and reads what we write; it accepts the same key twice, so that is
 checked here.
 """
@@ -26,7 +28,7 @@ MAX_DESCRIPTOR_LENGTH = 4096
 
 @dataclass(frozen=True, slots=True)
 class KeyOrigin:
-    """A cosigner's account key: master fingerprint (4 bytes), path from there, xpub."""
+    """An account key: master fingerprint (4 bytes), path from there, xpub."""
 
     fingerprint: bytes
     path: Path
@@ -34,7 +36,10 @@ class KeyOrigin:
 
     def expression(self) -> str:
         """Return the key expression with the two chains of BIP-389."""
-        return f"[{self.fingerprint.hex()}/{format_path(self.path)}]{self.xpub}/<0;1>/*"
+        origin = "/".join(
+            [self.fingerprint.hex(), *([format_path(self.path)] if self.path else [])]
+        )
+        return f"[{origin}]{self.xpub}/<0;1>/*"
 
 
 def wsh_sortedmulti_descriptor(threshold: int, keys: Sequence[KeyOrigin], network: Network) -> str:
@@ -49,7 +54,19 @@ def wsh_sortedmulti_descriptor(threshold: int, keys: Sequence[KeyOrigin], networ
         raise InvalidDescriptor("a fingerprint has four bytes")
     check_distinct([parse_xpub(key.xpub, network) for key in keys])
     expressions = ",".join(key.expression() for key in keys)
-    body = f"wsh(sortedmulti({threshold},{expressions}))"
+    return _with_checksum(f"wsh(sortedmulti({threshold},{expressions}))")
+
+
+def tr_descriptor(xpub: str, network: Network) -> str:
+    """Return the descriptor, with checksum, of P2TR outputs without a script tree (BIP-386).
+
+    The xpub is its own origin, since a synthetic one has no parent. Raises `InvalidKey`.
+    """
+    key = KeyOrigin(parse_xpub(xpub, network).fingerprint(), (), xpub)
+    return _with_checksum(f"tr({key.expression()})")
+
+
+def _with_checksum(body: str) -> str:
     checksum = wally.descriptor_checksum(wally.parse_descriptor(body, checksum_required=False))
     return f"{body}#{checksum}"
 

@@ -1,10 +1,11 @@
-"""Unsigned PSBTs of version 0 (BIP-174) in the one form that custody uses.
+"""Unsigned PSBTs of version 0 (BIP-174, BIP-371) in the one form that custody uses.
 
 `parse_psbt` accepts a list of fields and nothing else: what is not in the tables below is refused,
-be it unknown, proprietary, a signature, a finalised script, an extended key or version 2. Keys of a
-map must ascend strictly, lengths be in their shortest form, and nothing follow the end, so that a
-PSBT has exactly one serialisation; wallycore, a second parser, must read it and write the same
-bytes. (It alone would not do: it keeps unknown global fields and offers no way to see them.)
+be it unknown, proprietary, a signature, a finalised script, an extended key, a Taproot script tree
+or version 2. Keys of a map must ascend strictly, lengths be in their shortest form, and nothing
+follow the end, so that a PSBT has exactly one serialisation; wallycore, a second parser, must read
+it and write the same bytes. (It alone would not do: it keeps unknown global fields and offers no
+way to see them.)
 
 Also refused: an outpoint spent twice, a scriptSig in the unsigned transaction, a full previous
 transaction that is not the one spent or that contradicts the witness UTXO.
@@ -27,7 +28,7 @@ from signer_node.kernel.bitcoin.transaction import (
     read_output,
     write_unsigned,
 )
-from signer_node.kernel.curve import POINT_BYTES, BadKey, check_point
+from signer_node.kernel.curve import KEY_BYTES, POINT_BYTES, BadKey, check_point, check_xonly
 
 MAX_PSBT_BYTES = 4 * 1024 * 1024
 MAX_FIELDS = 64
@@ -44,8 +45,14 @@ _IN_WITNESS_UTXO = 0x01
 _IN_SIGHASH_TYPE = 0x03
 _IN_WITNESS_SCRIPT = 0x05
 _IN_BIP32_DERIVATION = 0x06
+_IN_TAP_BIP32_DERIVATION = 0x16
+_IN_TAP_INTERNAL_KEY = 0x17
 _OUT_WITNESS_SCRIPT = 0x01
 _OUT_BIP32_DERIVATION = 0x02
+_OUT_TAP_INTERNAL_KEY = 0x05
+_OUT_TAP_BIP32_DERIVATION = 0x07
+_NO_LEAF_HASHES = b"\x00"
+"""The number of script leaves that a key is in: our outputs have no script tree (BIP-371)."""
 
 # Field type -> length of the key data behind the type byte.
 _GLOBAL_FIELDS = {_GLOBAL_UNSIGNED_TX: 0}
@@ -55,8 +62,15 @@ _INPUT_FIELDS = {
     _IN_SIGHASH_TYPE: 0,
     _IN_WITNESS_SCRIPT: 0,
     _IN_BIP32_DERIVATION: POINT_BYTES,
+    _IN_TAP_BIP32_DERIVATION: KEY_BYTES,
+    _IN_TAP_INTERNAL_KEY: 0,
 }
-_OUTPUT_FIELDS = {_OUT_WITNESS_SCRIPT: 0, _OUT_BIP32_DERIVATION: POINT_BYTES}
+_OUTPUT_FIELDS = {
+    _OUT_WITNESS_SCRIPT: 0,
+    _OUT_BIP32_DERIVATION: POINT_BYTES,
+    _OUT_TAP_INTERNAL_KEY: 0,
+    _OUT_TAP_BIP32_DERIVATION: KEY_BYTES,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +83,25 @@ class KeyPath:
 
 
 @dataclass(frozen=True, slots=True)
+class TapKeyPath:
+    """Where an x-only key (32 bytes) of a key path spend is said to come from."""
+
+    key: bytes
+    fingerprint: bytes
+    path: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PsbtInput:
-    """What a PSBT says about an input; `sighash` is 0 and scripts are empty where absent."""
+    """What a PSBT says about an input; `sighash` is 0, scripts and keys are empty where absent."""
 
     witness_utxo: TxOut | None = None
     non_witness_utxo: bytes | None = None
     sighash: int = 0
     witness_script: bytes = b""
     key_paths: tuple[KeyPath, ...] = ()
+    tap_internal_key: bytes = b""
+    tap_key_paths: tuple[TapKeyPath, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +110,8 @@ class PsbtOutput:
 
     witness_script: bytes = b""
     key_paths: tuple[KeyPath, ...] = ()
+    tap_internal_key: bytes = b""
+    tap_key_paths: tuple[TapKeyPath, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +221,9 @@ def _read_input(reader: Reader, txin: TxIn) -> PsbtInput:
         non_witness_utxo=single.get(_IN_NON_WITNESS_UTXO),
         sighash=_parse_sighash(single.get(_IN_SIGHASH_TYPE)),
         witness_script=_nonempty(single, _IN_WITNESS_SCRIPT),
-        key_paths=_parse_key_paths(fields),
+        key_paths=_parse_key_paths(fields, _IN_BIP32_DERIVATION),
+        tap_internal_key=_parse_xonly(single.get(_IN_TAP_INTERNAL_KEY)),
+        tap_key_paths=_parse_tap_key_paths(fields, _IN_TAP_BIP32_DERIVATION),
     )
     _check_previous(parsed, txin.outpoint)
     return parsed
@@ -205,7 +234,12 @@ def _read_output_fields(reader: Reader) -> PsbtOutput:
     if not fields:
         return _NO_FIELDS
     single = {key[0]: value for key, value in fields.items() if len(key) == 1}
-    return PsbtOutput(_nonempty(single, _OUT_WITNESS_SCRIPT), _parse_key_paths(fields))
+    return PsbtOutput(
+        witness_script=_nonempty(single, _OUT_WITNESS_SCRIPT),
+        key_paths=_parse_key_paths(fields, _OUT_BIP32_DERIVATION),
+        tap_internal_key=_parse_xonly(single.get(_OUT_TAP_INTERNAL_KEY)),
+        tap_key_paths=_parse_tap_key_paths(fields, _OUT_TAP_BIP32_DERIVATION),
+    )
 
 
 def _nonempty(fields: Mapping[int, bytes], kind: int) -> bytes:
@@ -233,8 +267,8 @@ def _parse_sighash(value: bytes | None) -> int:
     return sighash
 
 
-def _parse_key_paths(fields: Mapping[bytes, bytes]) -> tuple[KeyPath, ...]:
-    return tuple(_parse_key_path(key[1:], value) for key, value in fields.items() if len(key) > 1)
+def _parse_key_paths(fields: Mapping[bytes, bytes], kind: int) -> tuple[KeyPath, ...]:
+    return tuple(_parse_key_path(key[1:], value) for key, value in fields.items() if key[0] == kind)
 
 
 def _parse_key_path(point: bytes, value: bytes) -> KeyPath:
@@ -242,11 +276,38 @@ def _parse_key_path(point: bytes, value: bytes) -> KeyPath:
         check_point(point)
     except BadKey as fault:
         raise InvalidPsbt(str(fault)) from None
+    return KeyPath(point, *_parse_origin(value))
+
+
+def _parse_tap_key_paths(fields: Mapping[bytes, bytes], kind: int) -> tuple[TapKeyPath, ...]:
+    return tuple(
+        _parse_tap_key_path(key[1:], value) for key, value in fields.items() if key[0] == kind
+    )
+
+
+def _parse_tap_key_path(key: bytes, value: bytes) -> TapKeyPath:
+    """A key of no script leaf; one that is in leaves has no place in what custody signs."""
+    if value[:1] != _NO_LEAF_HASHES:
+        raise UnknownPsbtField("a Taproot key of a script leaf has no place here")
+    return TapKeyPath(_parse_xonly(key), *_parse_origin(value[1:]))
+
+
+def _parse_xonly(key: bytes | None) -> bytes:
+    if key is None:
+        return b""
+    try:
+        check_xonly(key)
+    except BadKey as fault:
+        raise InvalidPsbt(str(fault)) from None
+    return key
+
+
+def _parse_origin(value: bytes) -> tuple[bytes, tuple[int, ...]]:
     if len(value) < _FINGERPRINT_BYTES or len(value) % _STEP_BYTES:
         raise InvalidPsbt("a key's origin is a fingerprint and steps of four bytes")
     steps = range(_FINGERPRINT_BYTES, len(value), _STEP_BYTES)
     path = tuple(int.from_bytes(value[at : at + _STEP_BYTES], "little") for at in steps)
-    return KeyPath(point, value[:_FINGERPRINT_BYTES], path)
+    return value[:_FINGERPRINT_BYTES], path
 
 
 def _check_previous(parsed: PsbtInput, outpoint: Outpoint) -> None:
@@ -276,6 +337,9 @@ def _write_input(parsed: PsbtInput) -> bytes:
         fields.append((bytes((_IN_SIGHASH_TYPE,)), sighash))
     if parsed.witness_script:
         fields.append((bytes((_IN_WITNESS_SCRIPT,)), parsed.witness_script))
+    if parsed.tap_internal_key:
+        fields.append((bytes((_IN_TAP_INTERNAL_KEY,)), parsed.tap_internal_key))
+    fields += _write_tap_key_paths(_IN_TAP_BIP32_DERIVATION, parsed.tap_key_paths)
     return _write_map(fields)
 
 
@@ -285,6 +349,9 @@ def _write_output(parsed: PsbtOutput) -> bytes:
     fields = _write_key_paths(_OUT_BIP32_DERIVATION, parsed.key_paths)
     if parsed.witness_script:
         fields.append((bytes((_OUT_WITNESS_SCRIPT,)), parsed.witness_script))
+    if parsed.tap_internal_key:
+        fields.append((bytes((_OUT_TAP_INTERNAL_KEY,)), parsed.tap_internal_key))
+    fields += _write_tap_key_paths(_OUT_TAP_BIP32_DERIVATION, parsed.tap_key_paths)
     return _write_map(fields)
 
 
@@ -292,5 +359,9 @@ def _write_key_paths(kind: int, key_paths: Iterable[KeyPath]) -> list[tuple[byte
     return [(bytes((kind,)) + at.point, _write_origin(at)) for at in key_paths]
 
 
-def _write_origin(at: KeyPath) -> bytes:
+def _write_tap_key_paths(kind: int, key_paths: Iterable[TapKeyPath]) -> list[tuple[bytes, bytes]]:
+    return [(bytes((kind,)) + at.key, _NO_LEAF_HASHES + _write_origin(at)) for at in key_paths]
+
+
+def _write_origin(at: KeyPath | TapKeyPath) -> bytes:
     return at.fingerprint + b"".join(step.to_bytes(_STEP_BYTES, "little") for step in at.path)

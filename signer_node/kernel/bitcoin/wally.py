@@ -35,6 +35,7 @@ _FAILURES = (ValueError, RuntimeError, TypeError, OverflowError)
 _PRIVATE: int = wallycore.BIP32_FLAG_KEY_PRIVATE
 _PUBLIC: int = wallycore.BIP32_FLAG_KEY_PUBLIC
 _SKIP_HASH: int = wallycore.BIP32_FLAG_SKIP_HASH
+_TWEAK_SUM: int = wallycore.BIP32_FLAG_KEY_TWEAK_SUM
 _ECDSA: int = wallycore.EC_FLAG_ECDSA
 _REQUIRE_CHECKSUM: int = wallycore.WALLY_MINISCRIPT_REQUIRE_CHECKSUM
 _NETWORK_NONE: int = wallycore.WALLY_NETWORK_NONE
@@ -109,8 +110,18 @@ def derive_secret(key: ExtendedKey, path: Sequence[int]) -> ExtendedKey:
 
 @_refuses_with(InvalidKey, "the path cannot be derived from a public key")
 def derive_public(key: ExtendedKey, path: Sequence[int]) -> ExtendedKey:
-    """Return the public descendant at an unhardened path; its parent's hash is left out."""
-    return ExtendedKey(wallycore.bip32_key_from_parent_path(key, list(path), _PUBLIC | _SKIP_HASH))
+    """Return the public descendant at an unhardened path; its parent's hash is left out.
+
+    It carries the sum of the tweaks from the key that was parsed: see `tweak_sum`.
+    """
+    flags = _PUBLIC | _SKIP_HASH | _TWEAK_SUM
+    return ExtendedKey(wallycore.bip32_key_from_parent_path(key, list(path), flags))
+
+
+@_refuses_with(InvalidKey, "the extended key was not derived from a public key")
+def tweak_sum(key: ExtendedKey) -> bytes:
+    """Return the scalar (32 bytes) by which a public descendant differs from the parsed key."""
+    return bytes(wallycore.bip32_key_get_pub_key_tweak_sum(key))
 
 
 @_refuses_with(InvalidKey, "the extended key cannot be serialised")

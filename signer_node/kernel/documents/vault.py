@@ -96,6 +96,13 @@ class VaultCertificate:
     cosigners: Annotated[tuple[Cosigner, ...], Count(0, MAX_ROSTER)]
     frost: FrostKey | None = None
 
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The nodes that hold a part of the vault's key, whatever its kind, in roster order."""
+        holders = () if self.frost is None else self.frost.pubshares
+        cosigners = tuple(one.node for one in self.cosigners)
+        return cosigners + tuple(one.node for one in holders)
+
 
 @dataclass(frozen=True, slots=True)
 class KeygenMessage:

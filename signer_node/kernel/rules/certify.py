@@ -1,8 +1,10 @@
-"""Vault certificates: how one follows from the cosigners' keys, and when it is valid.
+"""Vault certificates: how one follows from the members' keys, and when it is valid.
 
-1. Of this genesis, with its threshold; cosigners are the genesis roster, in its order.
-2. Every xpub comes with proof of possession for this vault, epoch and node.
-3. Descriptor and transcript digest follow from the keys; nothing in them is free.
+1. Of this genesis, with its threshold; members are the genesis roster, in its order.
+2. Every xpub comes with proof of possession for this vault, epoch and node. (A share of a threshold
+   key was proven in key generation, whose transcript every member certified.)
+3. Descriptor, chain code and transcript digest follow from the keys; nothing in them is free.
+   Public shares fit the threshold key, and a kind has the keys that belong to it and no others.
 4. Valid only with a signature of every signer's identity key, in the order of the roster.
 """
 
@@ -19,11 +21,13 @@ from signer_node.kernel.documents.genesis import Genesis
 from signer_node.kernel.documents.signed import Body
 from signer_node.kernel.documents.vault import (
     Cosigner,
+    FrostKey,
     KeySignature,
     VaultCertificate,
     VaultProposal,
 )
 from signer_node.kernel.errors import ErrorId, Refusal
+from signer_node.kernel.rules.keygen import chain_code
 from signer_node.kernel.vault import interface
 from signer_node.kernel.vault.possession import possession_digest, verify_possession
 from signer_node.kernel.vault.registry import describe_vault, open_vault
@@ -40,24 +44,27 @@ class CertifiedVault:
 
 
 def draft_certificate(
-    genesis: Body[Genesis], proposal: VaultProposal, cosigners: Sequence[Cosigner]
+    genesis: Body[Genesis],
+    proposal: VaultProposal,
+    cosigners: Sequence[Cosigner] = (),
+    frost: FrostKey | None = None,
 ) -> VaultCertificate:
-    """The one certificate of these keys, given in the order of the roster."""
-    description = describe_vault(
-        proposal.kind,
-        genesis.document.threshold,
-        genesis.document.network,
-        [_public_part(one) for one in cosigners],
-    )
+    """The one certificate of these keys, given in the order of the roster.
+
+    A kind takes either cosigners or a threshold key; raises `InvalidVault` for the wrong ones.
+    """
+    keys = _vault_keys(proposal.kind, genesis.document, cosigners, frost)
+    transcript = transcript_digest(proposal, cosigners) if frost is None else frost.recovery
     return VaultCertificate(
         genesis=genesis.digest,
         vault=proposal.vault,
         kind=proposal.kind,
         epoch=proposal.epoch,
         threshold=genesis.document.threshold,
-        descriptor=description.descriptor,
-        transcript=transcript_digest(proposal, cosigners),
+        descriptor=describe_vault(keys).descriptor,
+        transcript=transcript,
         cosigners=tuple(cosigners),
+        frost=frost,
     )
 
 
@@ -96,14 +103,16 @@ def _check_certificate(
     document = certificate.document
     if document.genesis != genesis.digest or document.threshold != genesis.document.threshold:
         raise Refusal(ErrorId.CERTIFICATE_INVALID, "of another genesis or threshold")
-    roster = [seat.name for seat in genesis.document.signers]
-    if [one.node for one in document.cosigners] != roster:
-        raise Refusal(ErrorId.CERTIFICATE_INVALID, "the cosigners are not the roster")
+    if document.members != tuple(seat.name for seat in genesis.document.signers):
+        raise Refusal(ErrorId.CERTIFICATE_INVALID, "the members are not the roster")
+    frost = document.frost
+    if frost is not None and frost.chain_code != chain_code(frost.threshold_key, frost.recovery):
+        raise Refusal(ErrorId.CERTIFICATE_INVALID, "somebody chose the chain code")
     for cosigner in document.cosigners:
         check_possession(document, cosigner, genesis.document.network)
     proposal = VaultProposal(document.genesis, document.vault, document.kind, document.epoch)
     try:
-        if draft_certificate(genesis, proposal, document.cosigners) != document:
+        if draft_certificate(genesis, proposal, document.cosigners, frost) != document:
             raise Refusal(ErrorId.CERTIFICATE_INVALID, "it does not follow from its keys")
         kind = open_vault(describe(document, genesis.document.network))
     except (interface.InvalidVault, BitcoinFault) as fault:
@@ -149,17 +158,40 @@ def check_countersignature(digest: bytes, signature: KeySignature) -> None:
 
 def describe(certificate: VaultCertificate, network: Network) -> interface.VaultDescription:
     """What the kernel's vault needs of a certificate."""
-    return interface.VaultDescription(
+    keys = interface.VaultKeys(
         certificate.kind,
         certificate.threshold,
         network,
-        certificate.descriptor,
         tuple(_public_part(one) for one in certificate.cosigners),
+        _threshold_key(certificate.frost),
+    )
+    return interface.VaultDescription(keys, certificate.descriptor)
+
+
+def _vault_keys(
+    kind: interface.VaultKindId,
+    genesis: Genesis,
+    cosigners: Sequence[Cosigner],
+    frost: FrostKey | None,
+) -> interface.VaultKeys:
+    return interface.VaultKeys(
+        kind,
+        genesis.threshold,
+        genesis.network,
+        tuple(_public_part(one) for one in cosigners),
+        _threshold_key(frost),
     )
 
 
 def _public_part(cosigner: Cosigner) -> interface.Cosigner:
     return interface.Cosigner(cosigner.node, cosigner.xpub, cosigner.fingerprint)
+
+
+def _threshold_key(frost: FrostKey | None) -> interface.ThresholdKey | None:
+    if frost is None:
+        return None
+    members = tuple(interface.Shareholder(one.node, one.pubshare) for one in frost.pubshares)
+    return interface.ThresholdKey(frost.threshold_key, frost.chain_code, members)
 
 
 def _text(text: str) -> bytes:

@@ -17,7 +17,7 @@ chain and index, amounts are given by whoever verified the spent outputs.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import NewType, Protocol
+from typing import Protocol
 
 from signer_node.kernel.bitcoin.network import Network
 from signer_node.kernel.bitcoin.psbt import Psbt, PsbtInput, PsbtOutput
@@ -31,8 +31,8 @@ CHAINS = (EXTERNAL_CHAIN, INTERNAL_CHAIN)
 MAX_INDEX = (1 << 31) - 1
 """Unhardened BIP-32 indices."""
 
-Nonces = NewType("Nonces", tuple[bytes, ...])
-"""Secret nonces of one signer for one session; empty for kinds without them. Never stored."""
+NONCE_ENTROPY_BYTES = 32
+"""Fresh random bytes that are drawn for each input's nonces."""
 
 
 class VaultKindId(Enum):
@@ -83,18 +83,66 @@ class Cosigner:
 
 
 @dataclass(frozen=True, slots=True)
-class VaultDescription:
-    """What a vault certificate fixes about the vault's keys and scripts.
+class Shareholder:
+    """One node's public part of a threshold key: its public share (33 bytes)."""
 
-    `cosigners` stand in the order of the genesis roster; `descriptor` follows from the rest and is
-    compared with it by `open_vault`.
+    node: str
+    pubshare: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdKey:
+    """A key of which each member holds a share: the key (33 bytes) and its chain code (32)."""
+
+    public_key: bytes
+    chain_code: bytes
+    members: tuple[Shareholder, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VaultKeys:
+    """The keys of a vault before they are described: of cosigners, or one threshold key.
+
+    Which of both it must be is the kind's business. Members stand in the order of the genesis
+    roster.
     """
 
     kind: VaultKindId
     threshold: int
     network: Network
+    cosigners: tuple[Cosigner, ...] = ()
+    threshold_key: ThresholdKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VaultDescription:
+    """What a vault certificate fixes about the vault's keys and scripts.
+
+    `descriptor` follows from `keys` and is compared with it by `open_vault`.
+    """
+
+    keys: VaultKeys
     descriptor: str
-    cosigners: tuple[Cosigner, ...]
+
+    @property
+    def kind(self) -> VaultKindId:
+        """The kind of vault."""
+        return self.keys.kind
+
+    @property
+    def threshold(self) -> int:
+        """How many nodes sign."""
+        return self.keys.threshold
+
+    @property
+    def network(self) -> Network:
+        """The network of the vault's addresses."""
+        return self.keys.network
+
+    @property
+    def cosigners(self) -> tuple[Cosigner, ...]:
+        """The cosigners of a kind that has them."""
+        return self.keys.cosigners
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +268,26 @@ class VaultKind(Protocol):
         """Raise `NotSigned` unless the quorum signed every input, each from its own script."""
 
 
+@dataclass(frozen=True, slots=True)
+class NonceRequest:
+    """What nonces are made for, and from which randomness.
+
+    `context` is anything that tells this session from others (boot, manifest, round); `entropy` are
+    `NONCE_ENTROPY_BYTES` fresh random bytes for each input.
+    """
+
+    input_count: int
+    context: bytes
+    entropy: bytes
+
+
+class Nonces(Protocol):
+    """Secret nonces of one signer for one session. They sign once, in memory, and are not shown."""
+
+    def destroy(self) -> None:
+        """Wipe what will not be used; nothing happens to nonces that were used."""
+
+
 class VaultSigner(Protocol):
     """The secret half of an opened vault, for one node. It keeps no secret: each call takes it."""
 
@@ -227,12 +295,13 @@ class VaultSigner(Protocol):
     def node(self) -> str:
         """The node that this signs for."""
 
-    def commit(self, input_count: int, entropy: bytes) -> tuple[tuple[bytes, ...], Nonces]:
-        """Return commitments to send and nonces to keep in memory, from fresh entropy."""
+    def commit(self, secret: bytes, request: NonceRequest) -> tuple[tuple[bytes, ...], Nonces]:
+        """Return commitments to send and nonces to keep in memory."""
 
     def sign(self, secret: bytes, session: SigningSession, nonces: Nonces) -> tuple[bytes, ...]:
-        """Return one share for each input.
+        """Return one share for each input; the nonces are gone, whatever comes of the call.
 
-        Raises `InvalidSession` if this node is not of the signer set or the secret is not the one
+        Raises `InvalidSession` if this node is not of the signer set, if the nonces are not those
+        that it committed to in this session or were used before, or if the secret is not the one
         that the vault was certified with.
         """

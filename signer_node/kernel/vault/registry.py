@@ -1,21 +1,25 @@
 """Opens a vault's public half from its description, and makes descriptions from keys."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from signer_node.kernel.bitcoin.network import Network
 from signer_node.kernel.vault.interface import (
-    Cosigner,
     InvalidVault,
     VaultDescription,
+    VaultKeys,
     VaultKind,
     VaultKindId,
 )
+from signer_node.kernel.vault.taproot_frost import describe_taproot_frost, open_taproot_frost
 from signer_node.kernel.vault.wsh_sortedmulti import describe_wsh_sortedmulti, open_wsh_sortedmulti
 
 _OPEN: dict[VaultKindId, Callable[[VaultDescription], VaultKind]] = {
     VaultKindId.WSH_SORTEDMULTI: open_wsh_sortedmulti,
+    VaultKindId.TAPROOT_FROST: open_taproot_frost,
 }
-_DESCRIBE = {VaultKindId.WSH_SORTEDMULTI: describe_wsh_sortedmulti}
+_DESCRIBE = {
+    VaultKindId.WSH_SORTEDMULTI: describe_wsh_sortedmulti,
+    VaultKindId.TAPROOT_FROST: describe_taproot_frost,
+}
 
 
 def open_vault(description: VaultDescription) -> VaultKind:
@@ -29,11 +33,9 @@ def open_vault(description: VaultDescription) -> VaultKind:
     return opener(description)
 
 
-def describe_vault(
-    kind: VaultKindId, threshold: int, network: Network, cosigners: Sequence[Cosigner]
-) -> VaultDescription:
-    """Return the one description of a vault of these cosigners; raises `InvalidVault`."""
-    describe = _DESCRIBE.get(kind)
+def describe_vault(keys: VaultKeys) -> VaultDescription:
+    """Return the one description of a vault of these keys; raises `InvalidVault`."""
+    describe = _DESCRIBE.get(keys.kind)
     if describe is None:
-        raise InvalidVault(f"no vault of the kind {kind.name} can be described")
-    return describe(threshold, network, cosigners)
+        raise InvalidVault(f"no vault of the kind {keys.kind.name} can be described")
+    return describe(keys)

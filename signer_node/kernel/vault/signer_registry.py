@@ -10,14 +10,24 @@ from signer_node.kernel.vault.interface import (
     VaultKindId,
     VaultSigner,
 )
+from signer_node.kernel.vault.taproot_frost_signer import (
+    TaprootFrostSigner,
+    find_taproot_frost_signer,
+)
 from signer_node.kernel.vault.wsh_sortedmulti_signer import (
     WshSortedMultiSigner,
     cosigner_from_seed,
+    find_wsh_sortedmulti_signer,
     prove_possession,
 )
 
 _OPEN: dict[VaultKindId, Callable[[VaultDescription, str], VaultSigner]] = {
     VaultKindId.WSH_SORTEDMULTI: WshSortedMultiSigner,
+    VaultKindId.TAPROOT_FROST: TaprootFrostSigner,
+}
+_FIND: dict[VaultKindId, Callable[[VaultDescription, bytes], VaultSigner]] = {
+    VaultKindId.WSH_SORTEDMULTI: find_wsh_sortedmulti_signer,
+    VaultKindId.TAPROOT_FROST: find_taproot_frost_signer,
 }
 _COSIGNER = {VaultKindId.WSH_SORTEDMULTI: cosigner_from_seed}
 _PROVE = {VaultKindId.WSH_SORTEDMULTI: prove_possession}
@@ -26,12 +36,23 @@ _PROVE = {VaultKindId.WSH_SORTEDMULTI: prove_possession}
 def open_signer(description: VaultDescription, node: str) -> VaultSigner:
     """Return the half that signs for a node; it takes the secret with each call.
 
-    Raises `InvalidVault` for an unknown kind or a node that is no cosigner.
+    Raises `InvalidVault` for an unknown kind or a node that is no member.
     """
     opener = _OPEN.get(description.kind)
     if opener is None:
         raise InvalidVault(f"no vault of the kind {description.kind.name} can be signed for")
     return opener(description, node)
+
+
+def find_signer(description: VaultDescription, secret: bytes) -> VaultSigner:
+    """Return the half that signs for the member whose secret this is.
+
+    Raises `InvalidVault` for an unknown kind or a secret that is no member's.
+    """
+    find = _FIND.get(description.kind)
+    if find is None:
+        raise InvalidVault(f"no vault of the kind {description.kind.name} can be signed for")
+    return find(description, secret)
 
 
 def new_cosigner(kind: VaultKindId, seed: bytes, node: str, network: Network) -> Cosigner:

@@ -46,7 +46,7 @@ from signer_node.kernel.vault.interface import (
     SignerCommitments,
     SigningSession,
     VaultDescription,
-    VaultKindId,
+    VaultKeys,
 )
 
 SIGHASH_SUFFIX = bytes((SighashType.ALL,))
@@ -74,21 +74,20 @@ class DerivedScript:
     points: Mapping[str, bytes]
 
 
-def describe_wsh_sortedmulti(
-    threshold: int, network: Network, cosigners: Sequence[Cosigner]
-) -> VaultDescription:
+def describe_wsh_sortedmulti(keys: VaultKeys) -> VaultDescription:
     """Return the description of a threshold-of-n multisig of these cosigners.
 
     Raises `InvalidVault` for keys or a threshold that make none.
     """
-    path = multisig_account_path(network)
-    keys = [KeyOrigin(cosigner.fingerprint, path, cosigner.xpub) for cosigner in cosigners]
+    if keys.threshold_key is not None:
+        raise InvalidVault("a multisig has cosigners, not a threshold key")
+    path = multisig_account_path(keys.network)
+    origins = [KeyOrigin(cosigner.fingerprint, path, cosigner.xpub) for cosigner in keys.cosigners]
     try:
-        descriptor = wsh_sortedmulti_descriptor(threshold, keys, network)
+        descriptor = wsh_sortedmulti_descriptor(keys.threshold, origins, keys.network)
     except BitcoinFault as fault:
         raise InvalidVault(str(fault)) from None
-    kind = VaultKindId.WSH_SORTEDMULTI
-    return VaultDescription(kind, threshold, network, descriptor, tuple(cosigners))
+    return VaultDescription(keys, descriptor)
 
 
 class WshSortedMulti:
@@ -355,8 +354,7 @@ def _open_branches(
 ) -> dict[str, tuple[PublicBranch, PublicBranch]]:
     """Derive both chains of each cosigner, after checking the description against itself."""
     cosigners = description.cosigners
-    wanted = describe_wsh_sortedmulti(description.threshold, description.network, cosigners)
-    if wanted != description:
+    if describe_wsh_sortedmulti(description.keys) != description:
         raise InvalidVault("the descriptor does not follow from threshold and cosigners")
     if len({cosigner.node for cosigner in cosigners}) != len(cosigners):
         raise InvalidVault("a node is named twice")

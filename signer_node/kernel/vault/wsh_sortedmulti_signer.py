@@ -18,13 +18,21 @@ from signer_node.kernel.vault.interface import (
     Cosigner,
     InvalidSession,
     InvalidVault,
+    NonceRequest,
     Nonces,
     SigningSession,
     VaultDescription,
 )
 from signer_node.kernel.vault.wsh_sortedmulti import SIGHASH_SUFFIX, open_wsh_sortedmulti
 
-_NO_NONCES = Nonces(())
+
+class NoNonces:
+    """What a kind without nonces keeps between commitments and shares."""
+
+    __slots__ = ()
+
+    def destroy(self) -> None:
+        """Do nothing: nothing is kept."""
 
 
 def cosigner_from_seed(seed: bytes, node: str, network: Network) -> Cosigner:
@@ -56,13 +64,13 @@ class WshSortedMultiSigner:
         """The node that this signs for."""
         return self._cosigner.node
 
-    def commit(self, input_count: int, entropy: bytes) -> tuple[tuple[bytes, ...], Nonces]:
+    def commit(self, secret: bytes, request: NonceRequest) -> tuple[tuple[bytes, ...], Nonces]:
         """Return no commitments and no nonces: this kind has none."""
-        return (), _NO_NONCES
+        return (), NoNonces()
 
     def sign(self, secret: bytes, session: SigningSession, nonces: Nonces) -> tuple[bytes, ...]:
         """Return one share for each input; `secret` is the seed."""
-        if self.node not in session.signers or nonces:
+        if self.node not in session.signers or not isinstance(nonces, NoNonces):
             raise InvalidSession(f"{self.node} has no part in this session")
         chains = self._chains(secret)
         digests = self._vault.digests(session.psbt.transaction, session.inputs)
@@ -78,6 +86,15 @@ class WshSortedMultiSigner:
         if account.xpub() != self._cosigner.xpub:
             raise InvalidSession("the seed is not the one that the vault was certified with")
         return account.branch((0,)), account.branch((1,))
+
+
+def find_wsh_sortedmulti_signer(description: VaultDescription, seed: bytes) -> WshSortedMultiSigner:
+    """Return the cosigner whose seed this is; raises `InvalidVault` if it is nobody's."""
+    xpub = cosigner_from_seed(seed, "", description.network).xpub
+    for cosigner in description.cosigners:
+        if cosigner.xpub == xpub:
+            return WshSortedMultiSigner(description, cosigner.node)
+    raise InvalidVault("the seed is of no cosigner of this vault")
 
 
 def _master(seed: bytes, network: Network) -> SecretBranch:

@@ -65,6 +65,7 @@ from signer_node.kernel.rules.certify import check_certificate, describe, draft_
 from signer_node.kernel.vault import interface
 from signer_node.kernel.vault.possession import possession_digest
 from signer_node.kernel.vault.signer_registry import new_cosigner, open_signer, prove_cosigner
+from signer_node.kernel.vault.wsh_sortedmulti_signer import NoNonces
 
 NOW_S = 1_800_000_000
 NODES = ("s1", "s2", "s3")
@@ -349,6 +350,6 @@ class Story:
             [interface.SignerCommitments(one.node, ()) for one in self.package.signers],
         )
         signer = open_signer(describe(self.certificate, Network.REGTEST), "s1")
-        shares = signer.sign(self.seed("s1"), session, interface.Nonces(()))
+        shares = signer.sign(self.seed("s1"), session, NoNonces())
         package = document_digest(SigningPackage, wire.encode(self.package))
         return ShareSet(package, self.manifest_digest, 1, shares)
