@@ -109,6 +109,7 @@ class SigningConfig(_Section, frozen=True):
     """Rounds and signer nodes."""
 
     round_timeout_s: Positive = 30
+    keygen_timeout_s: Positive = 60
     signer_offline_after_s: Positive = 30
     envelope_lifetime_s: Positive = 86_400
 
@@ -170,6 +171,7 @@ class Loaded:
             ),
             final_depth=config.depths.final,
             round_timeout_s=config.signing.round_timeout_s,
+            keygen_timeout_s=config.signing.keygen_timeout_s,
             signer_offline_after_s=config.signing.signer_offline_after_s,
             envelope_lifetime_s=config.signing.envelope_lifetime_s,
         )

@@ -1,9 +1,10 @@
-"""How a vault comes into being: proposal, cosigners' keys, draft, signatures, certificate.
+"""How a vault comes into being: proposal, keys, draft, signatures, certificate.
 
-PROPOSED until every signer sent a key with proof of possession; DRAFTED until every signer signed
-the one certificate that follows from the keys; then CERTIFIED, sent to all, and watched. The first
-key of a node counts. Nothing times out: a node that is away is waited for by name, and one that
-read everything without an answer (its genesis was not confirmed yet) is asked again.
+PROPOSED until every signer sent a key with proof of possession, or until the key generation in
+which they make one key together is done (custodyd.signing.keygen); DRAFTED until every signer
+signed the one certificate that follows from the keys; then CERTIFIED, sent to all, and watched. The
+first key of a node counts. Nothing times out here: a node that is away is waited for by name, and
+one that read everything without an answer is asked again, after longer and longer pauses.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from custodyd.chain.rules import VaultState
 from custodyd.chain.tables import SIGNERS, VAULTS
 from custodyd.chain.vaults import begin_watching
 from custodyd.chain.work import Work, working
+from custodyd.signing import keygen
 from custodyd.signing.answers import Delivered, Fault, keep_evidence
 from custodyd.signing.tables import CERTIFICATE_SIGNATURES, COSIGNER_KEYS
 from custodyd.store import Store
@@ -41,10 +43,12 @@ from signer_node.kernel.rules.certify import (
     draft_certificate,
 )
 from signer_node.kernel.vault.interface import VaultKindId
+from signer_node.kernel.vault.making import is_made_together
 from signer_node.wire import countersigned_bytes, decode, encode, open_signed
 
 FIRST_EPOCH: Final = 0
 ASK_AGAIN_AFTER_S: Final = 10
+ASK_AGAIN_WITHIN_S: Final = 600
 
 
 def kind_name(kind: VaultKindId) -> str:
@@ -107,8 +111,11 @@ def propose(work: Work, name: str, kind: VaultKindId) -> None:
     )
     ensure_signers(work)
     proposal = VaultProposal(work.genesis.digest, name, kind, FIRST_EPOCH)
-    post_to_all(work, PayloadType.VAULT_PROPOSAL, proposal)
     work.moved("vault.proposed")
+    if is_made_together(kind):
+        keygen.begin(work, proposal)
+    else:
+        post_to_all(work, PayloadType.VAULT_PROPOSAL, proposal)
 
 
 def keep_cosigner_key(connection: Connection, genesis: Body[Genesis], delivered: Delivered) -> None:
@@ -125,7 +132,9 @@ def keep_cosigner_key(connection: Connection, genesis: Body[Genesis], delivered:
     row = connection.execute(select(VAULTS).where(VAULTS.c.vault == key.vault)).one_or_none()
     if row is None or key.genesis != genesis.digest or key.epoch != row.epoch:
         return
-    if kind_name(key.kind) != row.kind or _key_of(connection, key.vault, key.cosigner.node):
+    if kind_name(key.kind) != row.kind or is_made_together(key.kind):
+        return
+    if _key_of(connection, key.vault, key.cosigner.node):
         return
     try:
         proposal = VaultProposal(key.genesis, key.vault, key.kind, key.epoch)
@@ -149,12 +158,13 @@ def _key_of(connection: Connection, vault: str, node: str) -> bool:
 
 def _draft(work: Work, name: str) -> None:
     row = work.connection.execute(select(VAULTS).where(VAULTS.c.vault == name)).one()
-    keys = cosigners(work.connection, name)
-    if row.state is not VaultState.PROPOSED or len(keys) < len(all_nodes(work)):
+    if row.state is not VaultState.PROPOSED:
         return
-    in_order = [keys[node] for node in all_nodes(work)]
     proposal = VaultProposal(work.genesis.digest, name, _kind(row.kind), row.epoch)
-    draft = encode(draft_certificate(work.genesis, proposal, in_order))
+    certificate = _drafted(work, proposal)
+    if certificate is None:
+        return
+    draft = encode(certificate)
     work.connection.execute(
         update(VAULTS)
         .where(VAULTS.c.vault == name)
@@ -168,6 +178,17 @@ def _draft(work: Work, name: str) -> None:
     for node in all_nodes(work):
         post_bytes(work, node, PayloadType.CERTIFICATE_DRAFT, draft)
     work.moved("vault.drafted")
+
+
+def _drafted(work: Work, proposal: VaultProposal) -> VaultCertificate | None:
+    """The certificate that follows from what the nodes sent, once all have."""
+    if is_made_together(proposal.kind):
+        frost = keygen.step(work, proposal)
+        return None if frost is None else draft_certificate(work.genesis, proposal, (), frost)
+    keys = cosigners(work.connection, proposal.vault)
+    if len(keys) < len(all_nodes(work)):
+        return None
+    return draft_certificate(work.genesis, proposal, [keys[node] for node in all_nodes(work)])
 
 
 def _kind(name: str) -> VaultKindId:
@@ -236,12 +257,16 @@ def _certify(work: Work, name: str) -> None:
 
 def _ask_again(work: Work, name: str) -> None:
     row = work.connection.execute(select(VAULTS).where(VAULTS.c.vault == name)).one()
-    if row.state is VaultState.CERTIFIED or row.asked_at_s + ASK_AGAIN_AFTER_S > work.now_s:
+    waited_s = row.asked_at_s - row.created_at_s
+    pause_s = min(max(ASK_AGAIN_AFTER_S, waited_s), ASK_AGAIN_WITHIN_S)
+    if row.state is VaultState.CERTIFIED or row.asked_at_s + pause_s > work.now_s:
         return
-    silent = set(_idle_nodes(work.connection)) - _answered(work.connection, row)
+    silent = set(_idle_nodes(work.connection)) - answered(work.connection, row)
     for node in sorted(silent):
         if row.state is VaultState.PROPOSED:
-            proposal = VaultProposal(work.genesis.digest, name, _kind(row.kind), row.epoch)
+            attempt = keygen.latest_attempt(work.connection, name)
+            kind = _kind(row.kind)
+            proposal = VaultProposal(work.genesis.digest, name, kind, row.epoch, attempt)
             post_bytes(work, node, PayloadType.VAULT_PROPOSAL, encode(proposal))
         else:
             post_bytes(work, node, PayloadType.CERTIFICATE_DRAFT, bytes(row.draft))
@@ -250,9 +275,11 @@ def _ask_again(work: Work, name: str) -> None:
     )
 
 
-def _answered(connection: Connection, row: Row[Any]) -> set[str]:
+def answered(connection: Connection, row: Row[Any]) -> set[str]:
     """Nodes whose answer to what a vault waits for is there."""
     if row.state is VaultState.PROPOSED:
+        if is_made_together(_kind(row.kind)):
+            return keygen.answered(connection, row.vault)
         return set(cosigners(connection, row.vault))
     return set(certificate_signatures(connection, bytes(row.digest)))
 

@@ -24,7 +24,7 @@ from custodyd.chain.outbox import ensure_signers
 from custodyd.chain.tables import OUTBOX
 from custodyd.chain.work import Work
 from custodyd.errors import CustodydError, ErrorId
-from custodyd.signing import answers, liveness
+from custodyd.signing import answers, keygen, liveness
 from custodyd.signing.answers import Delivered
 from custodyd.signing.ceremony import keep_certificate_signature, keep_cosigner_key
 from custodyd.signing.tables import INBOX
@@ -186,12 +186,21 @@ class _Plain:
         self.store(connection, delivered)
 
 
+def _keep_verdict(connection: Connection, delivered: Delivered) -> None:
+    """Of a key generation's message, or of a manifest or package."""
+    if not keygen.keep_refusal(connection, delivered):
+        answers.keep_verdict(connection, delivered)
+
+
 _Handler = Callable[[Connection, Body[Genesis], Delivered], None]
 
 _HANDLERS: Final[dict[PayloadType, _Handler]] = {
     PayloadType.COSIGNER_KEY: keep_cosigner_key,
     PayloadType.CERTIFICATE_SIGNATURE: keep_certificate_signature,
-    PayloadType.VERDICT: _Plain(answers.keep_verdict),
+    PayloadType.KEYGEN_STEP1: keygen.keep_step1,
+    PayloadType.KEYGEN_STEP2: keygen.keep_step2,
+    PayloadType.RECOVERY_ACKNOWLEDGEMENT: keygen.keep_acknowledgement,
+    PayloadType.VERDICT: _Plain(_keep_verdict),
     PayloadType.APPROVAL: _Plain(
         lambda connection, delivered: keep_decision(connection, delivered.payload, delivered.now_s)
     ),

@@ -6,6 +6,13 @@ DONE     the transaction is signed
 FAILED   somebody was silent, refused or sent a bad share: the next round goes on without them
 
 Vault keys: PROPOSED -> DRAFTED (every cosigner's key is there) -> CERTIFIED (everybody signed).
+
+An attempt at a key generation:
+JOINING  every node's first message is awaited, each once its operator has confirmed
+SHARED   their sum is out: each node checks its share and signs the transcript
+SEALED   the certificate of the transcript is out: each node keeps its share and acknowledges
+DONE     all acknowledged: the vault is drafted
+FAILED   somebody restarted, was silent or was named: the next attempt begins after a pause
 """
 
 from __future__ import annotations
@@ -44,6 +51,31 @@ VAULT_TRANSITIONS: Final[dict[str, tuple[VaultState | None, VaultState]]] = {
     "vault.certified": (VaultState.DRAFTED, VaultState.CERTIFIED),
 }
 
+
+class KeygenState(Enum):
+    """Where an attempt at a key generation stands."""
+
+    UNKNOWN = 0
+    JOINING = 1
+    SHARED = 2
+    SEALED = 3
+    DONE = 4
+    FAILED = 5
+
+
+KEYGEN_TRANSITIONS: Final[dict[str, tuple[KeygenState | None, KeygenState]]] = {
+    "keygen.begun": (None, KeygenState.JOINING),
+    "keygen.shared": (KeygenState.JOINING, KeygenState.SHARED),
+    "keygen.sealed": (KeygenState.SHARED, KeygenState.SEALED),
+    "keygen.done": (KeygenState.SEALED, KeygenState.DONE),
+    "keygen.failed-joining": (KeygenState.JOINING, KeygenState.FAILED),
+    "keygen.failed-shared": (KeygenState.SHARED, KeygenState.FAILED),
+    "keygen.failed-sealed": (KeygenState.SEALED, KeygenState.FAILED),
+    "keygen.again": (KeygenState.FAILED, KeygenState.JOINING),
+}
+KEYGEN_PAUSE_S: Final = 2
+MAX_KEYGEN_PAUSE_S: Final = 60
+
 OTHER_TRANSITIONS: Final = ("genesis.posted",)
 
 
@@ -53,6 +85,19 @@ def round_transition(before: RoundState | None, after: RoundState) -> str:
         if edge == (before, after):
             return name
     raise ValueError(f"no round goes from {before} to {after}")
+
+
+def keygen_transition(before: KeygenState | None, after: KeygenState) -> str:
+    """As `round_transition`, for attempts at key generation."""
+    for name, edge in KEYGEN_TRANSITIONS.items():
+        if edge == (before, after):
+            return name
+    raise ValueError(f"no key generation goes from {before} to {after}")
+
+
+def keygen_pause_s(attempt: int) -> int:
+    """How long after its beginning a failed attempt is followed by the next: longer and longer."""
+    return min(KEYGEN_PAUSE_S * attempt, MAX_KEYGEN_PAUSE_S)
 
 
 @dataclass(frozen=True, slots=True)

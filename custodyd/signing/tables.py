@@ -14,7 +14,7 @@ from sqlalchemy import (
     Text,
 )
 
-from custodyd.signing.rules import RoundState
+from custodyd.signing.rules import KeygenState, RoundState
 from custodyd.store.schema import METADATA, EnumName
 
 # Every envelope that was taken, by the digest of its body: the same one again changes nothing.
@@ -52,6 +52,48 @@ COSIGNER_KEYS = Table(
     Column("vault", String(32), primary_key=True),
     Column("node", String(32), primary_key=True),
     Column("signed", LargeBinary, nullable=False),
+)
+
+# The latest attempt at the key generation of a vault.
+KEYGENS = Table(
+    "keygens",
+    METADATA,
+    Column("vault", String(32), primary_key=True),
+    Column("attempt", Integer, nullable=False),
+    Column("state", EnumName(KeygenState), nullable=False),
+    Column("begun_at_s", BigInteger, nullable=False),
+    # When the present state began.
+    Column("since_s", BigInteger, nullable=False),
+    # Digest of what was sent last: a node's refusal names it.
+    Column("asked", LargeBinary(32), nullable=False),
+    # FrostKey, from SEALED on.
+    Column("frost", LargeBinary, nullable=True),
+    # Why the last attempt that failed did, as people read it; whoever is named stands in it.
+    Column("trouble", Text, nullable=False),
+)
+
+# What nodes sent in an attempt, the first of each step; forgotten when the vault is drafted.
+KEYGEN_MESSAGES = Table(
+    "keygen_messages",
+    METADATA,
+    Column("vault", String(32), primary_key=True),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    # The type of the payload, by its number.
+    Column("step", Integer, primary_key=True, autoincrement=False),
+    Column("node", String(32), primary_key=True),
+    Column("message", LargeBinary, nullable=False),
+    Column("envelope", LargeBinary, nullable=False),
+)
+
+# A node's refusal of what was sent last.
+KEYGEN_REFUSALS = Table(
+    "keygen_refusals",
+    METADATA,
+    Column("vault", String(32), primary_key=True),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("node", String(32), primary_key=True),
+    Column("error", String(64), nullable=False),
+    Column("detail", Text, nullable=False),
 )
 
 CERTIFICATE_SIGNATURES = Table(

@@ -13,7 +13,7 @@ from custodyd.chain.tables import SIGNERS, VAULTS
 from custodyd.chain.work import Work
 from custodyd.errors import CustodydError, ErrorId
 from custodyd.rpc.v1 import admin_pb2
-from custodyd.signing import ceremony
+from custodyd.signing import ceremony, keygen
 from custodyd.store.context import StageContext
 from signer_node.kernel.documents.vault import VaultCertificate
 from signer_node.kernel.vault.interface import VaultKindId
@@ -59,6 +59,7 @@ def _message(connection: Connection, row: Row[Any]) -> admin_pb2.Vault:
         state=admin_pb2.VaultState.ValueType(row.state.value),
         waiting_for=_waiting_for(connection, row),
     )
+    keygen.describe(connection, vault)
     if row.draft is not None:
         vault.descriptor = decode(VaultCertificate, bytes(row.draft)).descriptor
     if row.certificate is not None:
@@ -70,7 +71,7 @@ def _waiting_for(connection: Connection, row: Row[Any]) -> Sequence[str]:
     if row.state is VaultState.CERTIFIED:
         return []
     if row.state is VaultState.PROPOSED:
-        there = set(ceremony.cosigners(connection, row.vault))
+        there = ceremony.answered(connection, row)
     else:
         there = set(ceremony.certificate_signatures(connection, bytes(row.digest)))
     nodes = connection.execute(select(SIGNERS.c.node).order_by(SIGNERS.c.node)).scalars()

@@ -35,5 +35,7 @@ class StageSettings:
     )
     final_depth: int = 6
     round_timeout_s: int = 30
+    # For each step of a key generation that needs no person.
+    keygen_timeout_s: int = 60
     signer_offline_after_s: int = 30
     envelope_lifetime_s: int = 86_400

@@ -24,45 +24,45 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x63ustodyd/rpc/v1/admin.proto\x12\x0f\x63ustodyd.rpc.v1\"\x13\n\x11GetGenesisRequest\"\x1a\n\x07Genesis\x12\x0f\n\x07genesis\x18\x01 \x01(\x0c\"\x8e\x01\n\x05Vault\x12\r\n\x05vault\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12*\n\x05state\x18\x03 \x01(\x0e\x32\x1b.custodyd.rpc.v1.VaultState\x12\x13\n\x0b\x63\x65rtificate\x18\x04 \x01(\x0c\x12\x12\n\ndescriptor\x18\x05 \x01(\t\x12\x13\n\x0bwaiting_for\x18\x06 \x03(\t\" \n\x0fGetVaultRequest\x12\r\n\x05vault\x18\x01 \x01(\t\"\x13\n\x11ListVaultsRequest\"<\n\x12ListVaultsResponse\x12&\n\x06vaults\x18\x01 \x03(\x0b\x32\x16.custodyd.rpc.v1.Vault\"E\n\x12\x43reateVaultRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05vault\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\"<\n\x13\x43reateVaultResponse\x12%\n\x05vault\x18\x01 \x01(\x0b\x32\x16.custodyd.rpc.v1.Vault\"\"\n\x11GetBalanceRequest\x12\r\n\x05vault\x18\x01 \x01(\t\"\x7f\n\x07\x42\x61lance\x12\r\n\x05vault\x18\x01 \x01(\t\x12\x15\n\ravailable_sat\x18\x02 \x01(\x04\x12\x14\n\x0creserved_sat\x18\x03 \x01(\x04\x12\x1a\n\x12pending_change_sat\x18\x04 \x01(\x04\x12\x1c\n\x14pending_deposits_sat\x18\x05 \x01(\x04\"\x12\n\x10GetStatusRequest\"o\n\x0cSignerStatus\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0e\n\x06online\x18\x02 \x01(\x08\x12\x13\n\x0blast_seen_s\x18\x03 \x01(\x04\x12\x12\n\ntip_height\x18\x04 \x01(\r\x12\x18\n\x10journal_sequence\x18\x05 \x01(\x04\"\xb7\x01\n\x06Status\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x19\n\x11store_incarnation\x18\x02 \x01(\x0c\x12\x14\n\x0c\x63hain_height\x18\x03 \x01(\r\x12\x11\n\tchain_tip\x18\x04 \x01(\t\x12\x14\n\x0c\x63hain_seen_s\x18\x05 \x01(\x04\x12.\n\x07signers\x18\x06 \x03(\x0b\x32\x1d.custodyd.rpc.v1.SignerStatus\x12\x12\n\nlast_event\x18\x07 \x01(\x04\"+\n\x13ReleaseHoldsRequest\x12\x14\n\x0c\x65xternal_ids\x18\x01 \x03(\t\"(\n\x14ReleaseHoldsResponse\x12\x10\n\x08released\x18\x01 \x03(\t*s\n\nVaultState\x12\x17\n\x13VAULT_STATE_UNKNOWN\x10\x00\x12\x18\n\x14VAULT_STATE_PROPOSED\x10\x01\x12\x17\n\x13VAULT_STATE_DRAFTED\x10\x02\x12\x19\n\x15VAULT_STATE_CERTIFIED\x10\x03\x32\xc3\x04\n\x0c\x41\x64minService\x12J\n\nGetGenesis\x12\".custodyd.rpc.v1.GetGenesisRequest\x1a\x18.custodyd.rpc.v1.Genesis\x12\x44\n\x08GetVault\x12 .custodyd.rpc.v1.GetVaultRequest\x1a\x16.custodyd.rpc.v1.Vault\x12U\n\nListVaults\x12\".custodyd.rpc.v1.ListVaultsRequest\x1a#.custodyd.rpc.v1.ListVaultsResponse\x12X\n\x0b\x43reateVault\x12#.custodyd.rpc.v1.CreateVaultRequest\x1a$.custodyd.rpc.v1.CreateVaultResponse\x12J\n\nGetBalance\x12\".custodyd.rpc.v1.GetBalanceRequest\x1a\x18.custodyd.rpc.v1.Balance\x12G\n\tGetStatus\x12!.custodyd.rpc.v1.GetStatusRequest\x1a\x17.custodyd.rpc.v1.Status\x12[\n\x0cReleaseHolds\x12$.custodyd.rpc.v1.ReleaseHoldsRequest\x1a%.custodyd.rpc.v1.ReleaseHoldsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x63ustodyd/rpc/v1/admin.proto\x12\x0f\x63ustodyd.rpc.v1\"\x13\n\x11GetGenesisRequest\"\x1a\n\x07Genesis\x12\x0f\n\x07genesis\x18\x01 \x01(\x0c\"\xb0\x01\n\x05Vault\x12\r\n\x05vault\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12*\n\x05state\x18\x03 \x01(\x0e\x32\x1b.custodyd.rpc.v1.VaultState\x12\x13\n\x0b\x63\x65rtificate\x18\x04 \x01(\x0c\x12\x12\n\ndescriptor\x18\x05 \x01(\t\x12\x13\n\x0bwaiting_for\x18\x06 \x03(\t\x12\x0f\n\x07trouble\x18\x07 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x08 \x01(\r\" \n\x0fGetVaultRequest\x12\r\n\x05vault\x18\x01 \x01(\t\"\x13\n\x11ListVaultsRequest\"<\n\x12ListVaultsResponse\x12&\n\x06vaults\x18\x01 \x03(\x0b\x32\x16.custodyd.rpc.v1.Vault\"E\n\x12\x43reateVaultRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05vault\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\"<\n\x13\x43reateVaultResponse\x12%\n\x05vault\x18\x01 \x01(\x0b\x32\x16.custodyd.rpc.v1.Vault\"\"\n\x11GetBalanceRequest\x12\r\n\x05vault\x18\x01 \x01(\t\"\x7f\n\x07\x42\x61lance\x12\r\n\x05vault\x18\x01 \x01(\t\x12\x15\n\ravailable_sat\x18\x02 \x01(\x04\x12\x14\n\x0creserved_sat\x18\x03 \x01(\x04\x12\x1a\n\x12pending_change_sat\x18\x04 \x01(\x04\x12\x1c\n\x14pending_deposits_sat\x18\x05 \x01(\x04\"\x12\n\x10GetStatusRequest\"o\n\x0cSignerStatus\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0e\n\x06online\x18\x02 \x01(\x08\x12\x13\n\x0blast_seen_s\x18\x03 \x01(\x04\x12\x12\n\ntip_height\x18\x04 \x01(\r\x12\x18\n\x10journal_sequence\x18\x05 \x01(\x04\"\xb7\x01\n\x06Status\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x19\n\x11store_incarnation\x18\x02 \x01(\x0c\x12\x14\n\x0c\x63hain_height\x18\x03 \x01(\r\x12\x11\n\tchain_tip\x18\x04 \x01(\t\x12\x14\n\x0c\x63hain_seen_s\x18\x05 \x01(\x04\x12.\n\x07signers\x18\x06 \x03(\x0b\x32\x1d.custodyd.rpc.v1.SignerStatus\x12\x12\n\nlast_event\x18\x07 \x01(\x04\"+\n\x13ReleaseHoldsRequest\x12\x14\n\x0c\x65xternal_ids\x18\x01 \x03(\t\"(\n\x14ReleaseHoldsResponse\x12\x10\n\x08released\x18\x01 \x03(\t*s\n\nVaultState\x12\x17\n\x13VAULT_STATE_UNKNOWN\x10\x00\x12\x18\n\x14VAULT_STATE_PROPOSED\x10\x01\x12\x17\n\x13VAULT_STATE_DRAFTED\x10\x02\x12\x19\n\x15VAULT_STATE_CERTIFIED\x10\x03\x32\xc3\x04\n\x0c\x41\x64minService\x12J\n\nGetGenesis\x12\".custodyd.rpc.v1.GetGenesisRequest\x1a\x18.custodyd.rpc.v1.Genesis\x12\x44\n\x08GetVault\x12 .custodyd.rpc.v1.GetVaultRequest\x1a\x16.custodyd.rpc.v1.Vault\x12U\n\nListVaults\x12\".custodyd.rpc.v1.ListVaultsRequest\x1a#.custodyd.rpc.v1.ListVaultsResponse\x12X\n\x0b\x43reateVault\x12#.custodyd.rpc.v1.CreateVaultRequest\x1a$.custodyd.rpc.v1.CreateVaultResponse\x12J\n\nGetBalance\x12\".custodyd.rpc.v1.GetBalanceRequest\x1a\x18.custodyd.rpc.v1.Balance\x12G\n\tGetStatus\x12!.custodyd.rpc.v1.GetStatusRequest\x1a\x17.custodyd.rpc.v1.Status\x12[\n\x0cReleaseHolds\x12$.custodyd.rpc.v1.ReleaseHoldsRequest\x1a%.custodyd.rpc.v1.ReleaseHoldsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'custodyd.rpc.v1.admin_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_VAULTSTATE']._serialized_start=1063
-  _globals['_VAULTSTATE']._serialized_end=1178
+  _globals['_VAULTSTATE']._serialized_start=1097
+  _globals['_VAULTSTATE']._serialized_end=1212
   _globals['_GETGENESISREQUEST']._serialized_start=48
   _globals['_GETGENESISREQUEST']._serialized_end=67
   _globals['_GENESIS']._serialized_start=69
   _globals['_GENESIS']._serialized_end=95
   _globals['_VAULT']._serialized_start=98
-  _globals['_VAULT']._serialized_end=240
-  _globals['_GETVAULTREQUEST']._serialized_start=242
-  _globals['_GETVAULTREQUEST']._serialized_end=274
-  _globals['_LISTVAULTSREQUEST']._serialized_start=276
-  _globals['_LISTVAULTSREQUEST']._serialized_end=295
-  _globals['_LISTVAULTSRESPONSE']._serialized_start=297
-  _globals['_LISTVAULTSRESPONSE']._serialized_end=357
-  _globals['_CREATEVAULTREQUEST']._serialized_start=359
-  _globals['_CREATEVAULTREQUEST']._serialized_end=428
-  _globals['_CREATEVAULTRESPONSE']._serialized_start=430
-  _globals['_CREATEVAULTRESPONSE']._serialized_end=490
-  _globals['_GETBALANCEREQUEST']._serialized_start=492
-  _globals['_GETBALANCEREQUEST']._serialized_end=526
-  _globals['_BALANCE']._serialized_start=528
-  _globals['_BALANCE']._serialized_end=655
-  _globals['_GETSTATUSREQUEST']._serialized_start=657
-  _globals['_GETSTATUSREQUEST']._serialized_end=675
-  _globals['_SIGNERSTATUS']._serialized_start=677
-  _globals['_SIGNERSTATUS']._serialized_end=788
-  _globals['_STATUS']._serialized_start=791
-  _globals['_STATUS']._serialized_end=974
-  _globals['_RELEASEHOLDSREQUEST']._serialized_start=976
-  _globals['_RELEASEHOLDSREQUEST']._serialized_end=1019
-  _globals['_RELEASEHOLDSRESPONSE']._serialized_start=1021
-  _globals['_RELEASEHOLDSRESPONSE']._serialized_end=1061
-  _globals['_ADMINSERVICE']._serialized_start=1181
-  _globals['_ADMINSERVICE']._serialized_end=1760
+  _globals['_VAULT']._serialized_end=274
+  _globals['_GETVAULTREQUEST']._serialized_start=276
+  _globals['_GETVAULTREQUEST']._serialized_end=308
+  _globals['_LISTVAULTSREQUEST']._serialized_start=310
+  _globals['_LISTVAULTSREQUEST']._serialized_end=329
+  _globals['_LISTVAULTSRESPONSE']._serialized_start=331
+  _globals['_LISTVAULTSRESPONSE']._serialized_end=391
+  _globals['_CREATEVAULTREQUEST']._serialized_start=393
+  _globals['_CREATEVAULTREQUEST']._serialized_end=462
+  _globals['_CREATEVAULTRESPONSE']._serialized_start=464
+  _globals['_CREATEVAULTRESPONSE']._serialized_end=524
+  _globals['_GETBALANCEREQUEST']._serialized_start=526
+  _globals['_GETBALANCEREQUEST']._serialized_end=560
+  _globals['_BALANCE']._serialized_start=562
+  _globals['_BALANCE']._serialized_end=689
+  _globals['_GETSTATUSREQUEST']._serialized_start=691
+  _globals['_GETSTATUSREQUEST']._serialized_end=709
+  _globals['_SIGNERSTATUS']._serialized_start=711
+  _globals['_SIGNERSTATUS']._serialized_end=822
+  _globals['_STATUS']._serialized_start=825
+  _globals['_STATUS']._serialized_end=1008
+  _globals['_RELEASEHOLDSREQUEST']._serialized_start=1010
+  _globals['_RELEASEHOLDSREQUEST']._serialized_end=1053
+  _globals['_RELEASEHOLDSRESPONSE']._serialized_start=1055
+  _globals['_RELEASEHOLDSRESPONSE']._serialized_end=1095
+  _globals['_ADMINSERVICE']._serialized_start=1215
+  _globals['_ADMINSERVICE']._serialized_end=1794
 # @@protoc_insertion_point(module_scope)

@@ -87,12 +87,18 @@ class Vault(_message.Message):
     CERTIFICATE_FIELD_NUMBER: _builtins.int
     DESCRIPTOR_FIELD_NUMBER: _builtins.int
     WAITING_FOR_FIELD_NUMBER: _builtins.int
+    TROUBLE_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
     vault: _builtins.str
     kind: _builtins.str
     state: Global___VaultState.ValueType
     certificate: _builtins.bytes
     """signer_node.wire.v1.Countersigned VaultCertificate; empty until certified."""
     descriptor: _builtins.str
+    trouble: _builtins.str
+    """Why the last attempt at its key generation failed, with whoever is named; empty: none did."""
+    attempt: _builtins.int
+    """Counts attempts at its key generation; zero for a kind without one."""
     @_builtins.property
     def waiting_for(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Nodes whose answer is missing."""
@@ -106,10 +112,12 @@ class Vault(_message.Message):
         certificate: _builtins.bytes = ...,
         descriptor: _builtins.str = ...,
         waiting_for: _abc.Iterable[_builtins.str] | None = ...,
+        trouble: _builtins.str = ...,
+        attempt: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "descriptor", b"descriptor", "kind", b"kind", "state", b"state", "vault", b"vault", "waiting_for", b"waiting_for"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "certificate", b"certificate", "descriptor", b"descriptor", "kind", b"kind", "state", b"state", "trouble", b"trouble", "vault", b"vault", "waiting_for", b"waiting_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -179,7 +187,7 @@ class CreateVaultRequest(_message.Message):
     request_id: _builtins.str
     vault: _builtins.str
     kind: _builtins.str
-    """wsh-sortedmulti."""
+    """taproot-frost or wsh-sortedmulti."""
     def __init__(
         self,
         *,
