@@ -28,7 +28,7 @@ from signer_node.kernel.rules.keygen import frost_key, session_params
 from signer_node.kernel.vault.interface import VaultKindId
 
 if TYPE_CHECKING:
-    from tests.world.quorum import World
+    from tests.world.quorum import SimNode, World
 
 KIND = VaultKindId.TAPROOT_FROST
 
@@ -174,6 +174,20 @@ class Keygen:
 def confirm(world: World, name: str, vault: str, entropy: bytes = b"") -> list[Envelope]:
     """What an operator does at a node, as the console's request does it."""
     sim = world.nodes[name]
+    return sim.commit(confirmed(sim, vault, entropy), world.now_s)
+
+
+def confirmed(sim: SimNode, vault: str, entropy: bytes = b"") -> Step:
+    """The step of an operator's confirmation, not committed."""
     sim.admit_host(vault, entropy)
-    step: Step = ceremony.confirm(sim.node, vault, 0)
-    return sim.commit(step, world.now_s)
+    return ceremony.confirm(sim.node, vault, 0)
+
+
+def unconfirmed(sim: SimNode) -> list[str]:
+    """Vaults whose key generation waits for this node's operator, anew after a restart."""
+    return [
+        one.proposal.vault
+        for one in sim.journal.keygens()
+        if not sim.secrets.keygen_ready(one.proposal.vault, one.proposal.epoch)
+        and sim.journal.certificate_of(one.proposal.vault, one.proposal.epoch) is None
+    ]

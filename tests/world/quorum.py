@@ -65,6 +65,7 @@ START_S = 1_750_000_000
 AUX = bytes(32)
 VAULT = "hot"
 RITA = "rita"
+KINDS = (VaultKindId.WSH_SORTEDMULTI, VaultKindId.TAPROOT_FROST)
 PEOPLE = ("alice", "bob", "carol", "dave", "erin", "frank", "grace")
 
 RULES = Rules(
@@ -176,7 +177,7 @@ class SimNode:
     def commit(self, step: Step, now_s: int) -> list[Envelope]:
         """Make a step durable, then send what the outbox holds, as the link does."""
         self.journal.commit(step, now_s)
-        self.notices.extend(notice.manifest for notice in step.notices)
+        self.notices.extend(notice.manifest for notice in step.notices if not notice.vault)
         sent = self.journal.unsent(1_000, 64 * 1024 * 1024, now_s)
         self.journal.mark_sent([position for position, _raw in sent], now_s)
         return [wire.open_envelope(raw).document for _position, raw in sent]

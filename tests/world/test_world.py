@@ -6,9 +6,7 @@ import pytest
 
 from signer_node.kernel.vault.interface import VaultKindId
 from tests.world.payouts import draft, propose, sign
-from tests.world.quorum import World
-
-KINDS = [VaultKindId.WSH_SORTEDMULTI, VaultKindId.TAPROOT_FROST]
+from tests.world.quorum import KINDS, World
 
 
 @pytest.mark.parametrize("kind", KINDS)

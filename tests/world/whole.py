@@ -67,6 +67,7 @@ from signer_node.kernel.documents.journal import RecordKind
 from signer_node.kernel.documents.request import Request
 from signer_node.kernel.documents.signed import Body
 from signer_node.kernel.errors import Refusal
+from tests.world.keygen import confirmed, unconfirmed
 from tests.world.payouts import approval, operator_envelope, rejection
 from tests.world.quorum import RITA, START_S, VAULT, SimNode, World, secret
 
@@ -213,6 +214,7 @@ class Whole:
     folder: Path
     deadly: bool = False
     deadly_for_signers: bool = False
+    kind: str = "wsh-sortedmulti"
     died: dict[str, set[RecordKind]] = field(default_factory=dict)
     settings: StageSettings = SETTINGS
     now_s: int = START_S
@@ -399,7 +401,7 @@ class Whole:
         except Refusal:
             step = Step()
         sim.journal.commit(step, self.now_s, cursor)
-        sim.notices.extend(notice.manifest for notice in step.notices)
+        sim.notices.extend(notice.manifest for notice in step.notices if not notice.vault)
         self._may_die(sim, step)
 
     def _may_die(self, sim: SimNode, step: Step) -> None:
@@ -410,7 +412,11 @@ class Whole:
             sim.crash()
 
     def _operators(self) -> None:
-        """Each operator decides over what waits at the own node."""
+        """Each operator decides over what waits at the own node, and confirms key generations."""
+        for sim in self.nodes.values():
+            for vault in unconfirmed(sim):
+                if sim.name not in self.asleep:
+                    self._confirm_keygen(sim, vault)
         for person in self.approvers:
             sim = self.nodes[NODE_OF[person]]
             while sim.notices and NODE_OF[person] not in self.asleep:
@@ -426,11 +432,16 @@ class Whole:
             return
         sim.journal.commit(step, self.now_s)
 
+    def _confirm_keygen(self, sim: SimNode, vault: str) -> None:
+        step = confirmed(sim, vault)
+        sim.journal.commit(step, self.now_s)
+        self._may_die(sim, step)
+
     # --- the exchange ---
 
     def _make_vault(self) -> None:
         with self.coordinator.store.transaction() as connection:
-            vaults.propose(connection, self.coordinator.context, VAULT, "wsh-sortedmulti")
+            vaults.propose(connection, self.coordinator.context, VAULT, self.kind)
         self.run(lambda: self.ledger.vault(VAULT) is not None)
 
     def next_deposit_script(self) -> bytes:
