@@ -27,14 +27,14 @@ from tests.world.payouts import (
     rejection,
     send_package,
 )
-from tests.world.quorum import World, secret
+from tests.world.quorum import KINDS, World, secret
 
 Round = tuple[World, Draft, dict[str, CommitmentSet]]
 
 
-@pytest.fixture
-def opened() -> Round:
-    world = World()
+@pytest.fixture(params=KINDS, ids=lambda kind: kind.name)
+def opened(request: pytest.FixtureRequest) -> Round:
+    world = World(kind=request.param)
     one = draft(world)
     propose(world, one)
     return world, one, open_round(world, one.digest, ["s1", "s2"])

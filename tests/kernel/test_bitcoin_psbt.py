@@ -149,9 +149,9 @@ def test_wallycore_alone_would_keep_a_global_unknown_field() -> None:
         (b"\x07", b"\x51"),
         (b"\x08", b"\x01\x00"),
         (b"\x13", bytes(64)),
-        (b"\x17", bytes(31) + b"\x05"),
+        (b"\x18", bytes(31) + b"\x05"),
     ],
-    ids=["signature", "redeem script", "final scriptSig", "final witness", "tap sig", "tap key"],
+    ids=["signature", "redeem script", "final scriptSig", "final witness", "tap sig", "tap root"],
 )
 def test_signed_final_and_foreign_input_fields_are_refused(pair: Pair) -> None:
     with pytest.raises(UnknownPsbtField):

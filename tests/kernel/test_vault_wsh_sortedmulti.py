@@ -27,6 +27,7 @@ from signer_node.kernel.vault.interface import (
     SessionInput,
     SignerCommitments,
     SigningSession,
+    NonceRequest,
     VaultDescription,
     VaultKeys,
     VaultKindId,
@@ -196,7 +197,9 @@ def test_one_open_session_has_exactly_t_different_cosigners() -> None:
 
 
 def test_commitments_are_empty_and_a_signer_that_sends_some_is_named() -> None:
-    assert SIGNERS["s1"].commit(3, bytes(32)) == ((), NO_NONCES)
+    commitments, nonces = SIGNERS["s1"].commit(SEEDS["s1"], NonceRequest(3, b"", bytes(96)))
+    assert commitments == ()
+    nonces.destroy()
     VAULT.check_commitments("s1", (), 3)
     with pytest.raises(BadCommitments, match="s1") as caught:
         VAULT.check_commitments("s1", (bytes(66),), 1)
