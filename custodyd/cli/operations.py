@@ -21,6 +21,7 @@ from custodyd.rpc.v1 import admin_pb2, batch_pb2, withdrawal_pb2
 from signer_node.kernel.bitcoin.words import words_from_digest
 from signer_node.kernel.documents.genesis import Genesis, check_genesis
 from signer_node.kernel.documents.signed import Body
+from signer_node.kernel.documents.vault import FrostKey
 from signer_node.kernel.rules.certify import CertifiedVault
 from signer_node.kernel.vault.interface import EXTERNAL_CHAIN, INTERNAL_CHAIN
 from signer_node.wire import decode_body
@@ -271,6 +272,7 @@ def _export_files(
             {"node": one.node, "xpub": one.xpub, "fingerprint": one.fingerprint.hex()}
             for one in document.cosigners
         ],
+        "threshold_key": _threshold_key(document.frost),
         "first_addresses": [
             certified.kind.address(EXTERNAL_CHAIN, at) for at in range(SAMPLE_ADDRESSES)
         ],
@@ -284,6 +286,18 @@ def _export_files(
         "descriptor.txt": document.descriptor.encode() + b"\n",
         "importdescriptors.json": _import_descriptors(document.descriptor),
         "vault.json": (json.dumps(summary, indent=1) + "\n").encode(),
+    }
+
+
+def _threshold_key(frost: FrostKey | None) -> dict[str, object] | None:
+    """A threshold key and what each member verifies a share against; null for a multisig."""
+    if frost is None:
+        return None
+    return {
+        "public_key": frost.threshold_key.hex(),
+        "chain_code": frost.chain_code.hex(),
+        "recovery_digest": frost.recovery.hex(),
+        "members": [{"node": one.node, "pubshare": one.pubshare.hex()} for one in frost.pubshares],
     }
 
 

@@ -117,7 +117,7 @@ def review(raw: bytes, genesis: Body[Genesis], certificate: Body[VaultCertificat
         batch_id=manifest.batch_id,
         vault=document.vault,
         threshold=document.threshold,
-        cosigners=len(document.cosigners),
+        cosigners=len(document.members),
         descriptor_checksum=document.descriptor.rpartition("#")[2],
         replaces=manifest.replaces,
         not_before_s=manifest.not_before_s,

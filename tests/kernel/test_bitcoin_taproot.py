@@ -21,7 +21,7 @@ from signer_node.kernel.bitcoin.faults import (
     UnknownPsbtField,
 )
 from signer_node.kernel.bitcoin.network import Network
-from signer_node.kernel.bitcoin.psbt import parse_psbt
+from signer_node.kernel.bitcoin.psbt import PsbtInput, PsbtOutput, parse_psbt
 from signer_node.kernel.bitcoin.sighash import (
     SighashType,
     TaprootMidstates,
@@ -240,7 +240,8 @@ def test_bip371_valid_psbts_are_read_as_far_as_custody_goes(case: dict[str, str]
             parse_psbt(raw)
         return
     psbt = parse_psbt(raw)
-    found = [one for one in (*psbt.inputs, *psbt.outputs) if one.tap_internal_key]
+    told: list[PsbtInput | PsbtOutput] = [*psbt.inputs, *psbt.outputs]
+    found = [one for one in told if one.tap_internal_key]
     assert len(found) == (2 if "output" in case["case"] else 1)
     for one in found:
         assert [path.key for path in one.tap_key_paths] == [one.tap_internal_key]
