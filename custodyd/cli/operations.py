@@ -179,11 +179,14 @@ def vault() -> None:
 @vault.command("create")
 @home_option
 @click.argument("name")
-@click.option("--kind", default="wsh-sortedmulti", show_default=True)
+@click.option("--kind", default="taproot-frost", show_default=True)
 @click.option("--wait-s", type=float, default=60.0, show_default=True, help="0: do not wait")
 @command
 def vault_create(screen: Screen, home: Path, name: str, kind: str, wait_s: float) -> None:
-    """Have the signer nodes make a vault; waits until all have certified it."""
+    """Have the signer nodes make a vault; waits until all have certified it.
+
+    For taproot-frost each node's operator confirms: `signer-node vault confirm NAME`.
+    """
     deadline = time.monotonic() + wait_s
     with open_home(home).coordinator() as coordinator:
         found = coordinator.create_vault(str(uuid.uuid4()), name, kind)
@@ -208,6 +211,8 @@ def _say_vault(screen: Screen, found: admin_pb2.Vault) -> None:
     screen.line(f"vault {found.vault} ({found.kind}): {state}")
     if found.descriptor:
         screen.line(found.descriptor)
+    if found.trouble:
+        screen.line(f"the last failure: {found.trouble}")
     if found.waiting_for:
         screen.line(f"waits for {', '.join(found.waiting_for)}")
     answer = as_json(found)

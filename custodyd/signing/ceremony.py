@@ -43,17 +43,12 @@ from signer_node.kernel.rules.certify import (
     draft_certificate,
 )
 from signer_node.kernel.vault.interface import VaultKindId
-from signer_node.kernel.vault.making import is_made_together
+from signer_node.kernel.vault.making import is_made_together, kind_name
 from signer_node.wire import countersigned_bytes, decode, encode, open_signed
 
 FIRST_EPOCH: Final = 0
 ASK_AGAIN_AFTER_S: Final = 10
 ASK_AGAIN_WITHIN_S: Final = 600
-
-
-def kind_name(kind: VaultKindId) -> str:
-    """A vault kind as people write it: wsh-sortedmulti."""
-    return kind.name.lower().replace("_", "-")
 
 
 def reconcile(store: Store, context: StageContext) -> None:

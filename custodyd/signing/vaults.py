@@ -17,6 +17,7 @@ from custodyd.signing import ceremony, keygen
 from custodyd.store.context import StageContext
 from signer_node.kernel.documents.vault import VaultCertificate
 from signer_node.kernel.vault.interface import VaultKindId
+from signer_node.kernel.vault.making import kind_name
 from signer_node.wire import decode
 
 MAX_VAULTS: Final = 64
@@ -41,7 +42,7 @@ def propose(connection: Connection, context: StageContext, name: str, kind: str)
     """Begin a vault; raises ARGUMENT_INVALID, VAULT_EXISTS, VAULT_KIND_UNKNOWN."""
     if not _NAME.fullmatch(name):
         raise CustodydError(ErrorId.ARGUMENT_INVALID, f"vault {name!r}", field="vault")
-    known = {ceremony.kind_name(one): one for one in VaultKindId if one.value}
+    known = {kind_name(one): one for one in VaultKindId if one.value}
     if kind not in known:
         raise CustodydError(ErrorId.VAULT_KIND_UNKNOWN, kind, field="kind")
     names = set(connection.execute(select(VAULTS.c.vault)).scalars())

@@ -296,7 +296,7 @@ def _output(vout: dict[str, Any]) -> tuple[str, int]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the day; exit code 0 if everything held."""
     parser = argparse.ArgumentParser(prog="python -m deploy.local.demo", description=__doc__)
-    parser.add_argument("--vault", default="wsh-sortedmulti", metavar="KIND", help="vault kind")
+    parser.add_argument("--vault", default="taproot-frost", metavar="KIND", help="vault kind")
     given = parser.parse_args(argv)
     setting = Setting(ROOT.absolute(), Ports(), vault_kind=given.vault)
     taken = setting.ports.taken()

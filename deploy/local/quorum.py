@@ -30,7 +30,7 @@ WATCH_S: Final = 1.0
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until ctrl-C or SIGTERM."""
     parser = argparse.ArgumentParser(prog="python -m deploy.local.quorum", description=__doc__)
-    parser.add_argument("--vault", default="wsh-sortedmulti", metavar="KIND", help="vault kind")
+    parser.add_argument("--vault", default="taproot-frost", metavar="KIND", help="vault kind")
     parser.add_argument("--fresh", action="store_true", help="forget what is under build/quorum")
     given = parser.parse_args(argv)
     setting = Setting(ROOT.absolute(), vault_kind=given.vault)

@@ -1,4 +1,4 @@
-"""Backup and restore: one tar file with the journal, the sealed keys and the transport files.
+"""Backup and restore: one tar file with journal, sealed keys, sealed shares, transport files.
 
 Secrets stay sealed in it under the passphrase of the moment. Restoring never overwrites a node, and
 verifies the whole journal before anything is written.
@@ -22,14 +22,21 @@ from typing import Final
 from signer_node.adapters.folder import FILE_MODE, Folder, flush_folder, read_file, write_file
 from signer_node.adapters.journal import Journal, connect_read_only, reader
 from signer_node.adapters.keystore import SUFFIX, Keystore, parse_sealed
+from signer_node.adapters.shares import (
+    MAX_SHARE_FILES,
+    check_share_file,
+    is_share_name,
+    share_files,
+)
 from signer_node.kernel.errors import ErrorId, Refusal
 
 VERSION: Final = 1
-MAX_MEMBERS: Final = 32
+MAX_MEMBERS: Final = 32 + MAX_SHARE_FILES
 MAX_ARCHIVE_BYTES: Final = 64 * 1024**3
 _JOURNAL: Final = "journal.sqlite3"
 _LABEL: Final = "backup.json"
 _KEYS: Final = "keys/"
+_SHARES: Final = "shares/"
 _TRANSPORT: Final = (
     "transport/certificate.pem",
     "transport/authority.pem",
@@ -44,6 +51,7 @@ def back_up(folder: Folder, target: Path, now_s: int) -> None:
     keys = Keystore(folder.keys).files()
     label = json.dumps({"version": VERSION, "created_at_s": now_s}).encode()
     small = {_LABEL: label, **{_KEYS + name: content for name, content in keys.items()}}
+    small |= {_SHARES + name: content for name, content in share_files(folder.shares).items()}
     small |= {
         name: read_file(folder.root / name) for name in _TRANSPORT if (folder.root / name).exists()
     }
@@ -126,7 +134,9 @@ def _read_tar(archive: tarfile.TarFile, scratch: Path) -> tuple[dict[str, bytes]
 def _is_small_member(member: tarfile.TarInfo) -> bool:
     stem = member.name.removeprefix(_KEYS).removesuffix(SUFFIX)
     is_key = member.name == f"{_KEYS}{stem}{SUFFIX}" and stem.replace("-", "").isalpha()
-    return member.size <= _MAX_SMALL and (is_key or member.name in (_LABEL, *_TRANSPORT))
+    is_share = member.name.startswith(_SHARES) and is_share_name(member.name[len(_SHARES) :])
+    is_known = is_key or is_share or member.name in (_LABEL, *_TRANSPORT)
+    return member.size <= _MAX_SMALL and is_known
 
 
 def _verify(small: Mapping[str, bytes], journal: Path) -> int:
@@ -137,6 +147,8 @@ def _verify(small: Mapping[str, bytes], journal: Path) -> int:
         raise Refusal(ErrorId.FILE_UNREADABLE, "no complete backup of this version")
     for key_name in (one for one in small if one.startswith(_KEYS)):
         parse_sealed(small[key_name], key_name)
+    for share_name in (one for one in small if one.startswith(_SHARES)):
+        check_share_file(small[share_name], share_name[len(_SHARES) :])
     identity_key = parse_sealed(small[name], name).public
     connection = connect_read_only(journal)
     try:
@@ -148,8 +160,8 @@ def _verify(small: Mapping[str, bytes], journal: Path) -> int:
 def _install(small: Mapping[str, bytes], journal: Path, folder: Folder) -> None:
     """The keys come last: a folder without keys is no node."""
     write_file_from(folder.journal, journal)
-    for name in _TRANSPORT:
-        if name in small:
+    for name in small:
+        if name in _TRANSPORT or name.startswith(_SHARES):
             write_file(folder.root / name, small[name])
     keys = {
         name.removeprefix(_KEYS): content

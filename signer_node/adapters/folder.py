@@ -32,6 +32,11 @@ class Folder:
         return self.root / "keys"
 
     @property
+    def shares(self) -> Path:
+        """Folder of sealed shares and recovery data."""
+        return self.root / "shares"
+
+    @property
     def journal(self) -> Path:
         """The journal's database."""
         return self.root / "journal.sqlite3"

@@ -60,21 +60,25 @@ class KeygenSecrets:
         self._clock = clock
         self._ceremonies: dict[tuple[str, int], _Ceremony] = {}
 
-    def admit_host(self, place: tuple[str, int], secret: bytes, entropy: bytes) -> bytes:
-        """Take the host key for the key generation of a vault and epoch; returns its public key.
+    def admit_host(
+        self, place: tuple[str, int], secret: bytes, entropy: bytes, public: bytes
+    ) -> None:
+        """Take the host key for the key generation of a vault and epoch.
 
-        `entropy` is what the operator adds (empty: nothing). Raises Refusal(HOST_KEY_WRONG).
+        `entropy` is what the operator adds (empty: nothing). Raises Refusal(HOST_KEY_WRONG) unless
+        the secret is that of the public key.
         """
         try:
-            public = point_from_secret(secret)
+            is_right = point_from_secret(secret) == public
         except ValueError:
-            raise Refusal(ErrorId.HOST_KEY_WRONG, "no secret key") from None
+            is_right = False
+        if not is_right:
+            raise Refusal(ErrorId.HOST_KEY_WRONG, f"not that of {public.hex()}")
         if len(self._ceremonies) >= MAX_HELD and place not in self._ceremonies:
             raise Refusal(ErrorId.VAULT_LIMIT_REACHED, f"{MAX_HELD} key generations at once")
         ceremony = self._ceremonies.setdefault(place, _Ceremony(secret, entropy))
         ceremony.operator_entropy = entropy
         ceremony.until = self._clock() + HOST_KEY_HELD_S
-        return public
 
     def keygen_ready(self, vault: str, epoch: int) -> bool:
         """Whether the host key is here; rule 1."""

@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -37,6 +38,7 @@ _DIGEST_DIGITS: Final = 16
 _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
 _CHECKSUM_BYTES: Final = 32
+_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,31}-[0-9]{1,10}-[0-9a-f]{16}\.(share|recovery)")
 _FIXED: Final = Struct(f"<{len(MAGIC)}sB{_NONCE_BYTES}s")
 
 
@@ -128,6 +130,19 @@ class ShareFiles:
         if not path.exists():
             raise Refusal(ErrorId.SHARE_MISSING, path.name)
         return open_share(self._key, read_file(path, MAX_SHARE_FILE), path.name)
+
+
+def share_files(folder: Path) -> dict[str, bytes]:
+    """Name and content of every sealed file of a folder, for a backup."""
+    if not folder.exists():
+        return {}
+    paths = sorted(path for path in folder.iterdir() if is_share_name(path.name))
+    return {path.name: read_file(path, MAX_SHARE_FILE) for path in paths[:MAX_SHARE_FILES]}
+
+
+def is_share_name(name: str) -> bool:
+    """Whether a file could be a sealed share or recovery data, by its name alone."""
+    return _NAME.fullmatch(name) is not None
 
 
 def seal_share(key: bytes, purpose: bytes, public: bytes, value: bytes) -> bytes:

@@ -41,6 +41,31 @@ class ConfirmRequest(_Message):
     words: str
 
 
+class VaultsRequest(_Message):
+    """The vaults that this node takes part in or is asked to."""
+
+
+class VaultRequest(_Message):
+    """The key generation of one vault."""
+
+    vault: str
+
+
+class ConfirmVaultRequest(_Message):
+    """An operator confirmed a key generation: take part, with the host key opened for it alone.
+
+    `entropy` is what the operator adds. It crosses the node's own socket only, and shows nothing.
+    """
+
+    vault: str
+    epoch: int
+    host_secret: bytes
+    entropy: bytes
+
+    def __repr__(self) -> str:
+        return f"ConfirmVaultRequest({self.vault!r}, {self.epoch})"
+
+
 class DeliverRequest(_Message):
     """An envelope: the same way in as the mailbox's."""
 
@@ -48,7 +73,15 @@ class DeliverRequest(_Message):
 
 
 Request = (
-    StatusRequest | ListRequest | ShowRequest | GenesisRequest | ConfirmRequest | DeliverRequest
+    StatusRequest
+    | ListRequest
+    | ShowRequest
+    | GenesisRequest
+    | ConfirmRequest
+    | VaultsRequest
+    | VaultRequest
+    | ConfirmVaultRequest
+    | DeliverRequest
 )
 
 
@@ -114,6 +147,31 @@ class PendingGenesis(_Message):
     confirmed: bool
 
 
+class VaultListed(_Message):
+    """A vault in the list; `state` is one word, `attempt` counts (0: no key generation)."""
+
+    vault: str
+    epoch: int
+    kind: str
+    state: str
+    attempt: int
+
+
+class Vaults(_Message):
+    """The list, by name."""
+
+    vaults: list[VaultListed]
+
+
+class VaultShown(_Message):
+    """The bytes from which the screen of a key generation is made, and how far it is here."""
+
+    proposal: bytes
+    genesis: bytes
+    identity_key: bytes
+    state: str
+
+
 class Done(_Message):
     """The request had its effect, durably."""
 
@@ -125,7 +183,7 @@ class Failed(_Message):
     detail: str
 
 
-Response = Status | Manifests | Shown | PendingGenesis | Done | Failed
+Response = Status | Manifests | Shown | PendingGenesis | Vaults | VaultShown | Done | Failed
 
 REQUESTS: Final[msgspec.json.Decoder[Request]] = msgspec.json.Decoder(Request)
 RESPONSES: Final[msgspec.json.Decoder[Response]] = msgspec.json.Decoder(Response)

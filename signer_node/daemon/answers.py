@@ -8,6 +8,7 @@ from signer_node import wire
 from signer_node.adapters.queries import ManifestRow
 from signer_node.console.messages import (
     ConfirmRequest,
+    ConfirmVaultRequest,
     DeliverRequest,
     Done,
     Failed,
@@ -22,13 +23,21 @@ from signer_node.console.messages import (
     ShowRequest,
     Status,
     StatusRequest,
+    VaultListed,
+    VaultRequest,
+    Vaults,
+    VaultShown,
+    VaultsRequest,
 )
+from signer_node.core.ledger import KeygenEntry
 from signer_node.daemon.service import Service
 from signer_node.kernel.bitcoin.transaction import txid_to_hex
 from signer_node.kernel.bitcoin.words import words_from_digest
 from signer_node.kernel.documents.genesis import Genesis
 from signer_node.kernel.documents.manifest import Approval, Decision
+from signer_node.kernel.documents.vault import CosignerKey
 from signer_node.kernel.errors import ErrorId, Refusal
+from signer_node.kernel.vault.making import kind_name
 
 _SHORTEST_PREFIX = 8
 
@@ -60,6 +69,12 @@ class Console:
                 return self._genesis()
             case ConfirmRequest(words):
                 self._service.confirm_genesis(words)
+            case VaultsRequest():
+                return Vaults(self._vaults())
+            case VaultRequest(vault):
+                return self._vault(vault)
+            case ConfirmVaultRequest():
+                self._service.confirm_keygen(request)
             case DeliverRequest(envelope):
                 self._service.deliver(envelope)
         return Done()
@@ -144,6 +159,49 @@ class Console:
             if row.batch_id == name or digits:
                 return row
         raise Refusal(ErrorId.SUBJECT_NOT_FOUND, name)
+
+    def _vaults(self) -> list[VaultListed]:
+        together = {
+            (one.proposal.vault, one.proposal.epoch): one for one in self._journal.keygens()
+        }
+        rows = []
+        for vault, epoch, certified in self._journal.vaults():
+            entry = together.get((vault, epoch))
+            if entry is None:
+                key = self._journal.cosigner_key(vault, epoch) or b""
+                kind = wire.open_signed(CosignerKey, key).document.kind
+                state = "certified" if certified else "key given"
+                rows.append(VaultListed(vault, epoch, kind_name(kind), state, 0))
+                continue
+            proposal = entry.proposal
+            state = self._keygen_state(entry)
+            rows.append(
+                VaultListed(vault, epoch, kind_name(proposal.kind), state, proposal.attempt)
+            )
+        return rows
+
+    def _keygen_state(self, entry: KeygenEntry) -> str:
+        """One word: what a key generation waits for at this node, or how it ended."""
+        vault, epoch = entry.proposal.vault, entry.proposal.epoch
+        certificate = self._journal.certificate_of(vault, epoch)
+        if certificate is not None:
+            certified = self._journal.certificate(certificate.digest) is not None
+            return "certified" if certified else "signed"
+        if entry.outcome is not None and entry.outcome.attempt == entry.proposal.attempt:
+            return "kept"
+        if self._service.node.secrets.keygen_ready(vault, epoch):
+            return "confirmed"
+        return "interrupted" if entry.confirmed else "waiting"
+
+    def _vault(self, vault: str) -> VaultShown:
+        genesis = self._journal.genesis()
+        found = [one for one in self._journal.keygens() if one.proposal.vault == vault]
+        if not found or genesis is None:
+            raise Refusal(ErrorId.SUBJECT_NOT_FOUND, f"no key generation of {vault}")
+        entry = found[-1]
+        identity_key = self._service.node.identity_key
+        proposal = wire.encode(entry.proposal)
+        return VaultShown(proposal, genesis.raw, identity_key, self._keygen_state(entry))
 
     def _genesis(self) -> PendingGenesis:
         confirmed = self._journal.genesis()

@@ -10,6 +10,7 @@ from typing import Any, Final
 from signer_node.console.terminal import complain
 from signer_node.daemon import look_commands as look
 from signer_node.daemon import operator_commands as operator
+from signer_node.daemon import vault_commands as vaults
 from signer_node.daemon.config import Configuration, load
 from signer_node.kernel.documents.manifest import RejectReason
 from signer_node.kernel.errors import ExitCode, Refusal
@@ -60,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_safe_keeping(commands)
     _add_looks(commands)
     _add_decisions(commands)
+    _add_vaults(commands)
     return parser
 
 
@@ -201,6 +203,23 @@ def _add_decisions(commands: Any) -> None:
     parser.add_argument("--reason", required=True, choices=reasons)
     parser.add_argument("--text", default="", help="why, in your own words")
     parser.add_argument("--outputs", metavar="1,2", help="only these payouts; none: the batch")
+    _passphrase(parser)
+
+
+def _add_vaults(commands: Any) -> None:
+    vault = commands.add_parser("vault", help="vaults and their key generation").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    _add(vault, "list", vaults.vault_list, "the vaults of this node, and what waits for you")
+    parser = _add(vault, "show", vaults.vault_show, "who makes a vault's key together")
+    parser.add_argument("vault")
+    parser = _add(
+        vault, "confirm", vaults.vault_confirm, "look at who makes a vault's key, and take part"
+    )
+    parser.add_argument("vault")
+    parser.add_argument("--yes", metavar="FINGERPRINT", help="the whole fingerprint, for scripts")
+    parser.add_argument("--entropy-file", metavar="FILE", help="mix this into the randomness")
+    parser.add_argument("--dice", action="store_true", help="mix in what you type")
     _passphrase(parser)
 
 

@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A manifest that waits at this node since `at_s`."""
+    """A manifest that waits at this node since `at_s`; or a key generation, as vault/NAME."""
 
     batch_id: str
     digest: bytes

@@ -18,6 +18,7 @@ from signer_node.adapters.journal import Journal, Writer, connect
 from signer_node.adapters.keystore import HOST, IDENTITY, TLS, VAULT_ROOT, Keystore, forget
 from signer_node.adapters.link import Link
 from signer_node.adapters.secrets import NodeSecrets
+from signer_node.adapters.shares import ShareFiles, share_sealing_key
 from signer_node.adapters.transport import certificate_expiry_s, open_channel
 from signer_node.console.server import ConsoleServer
 from signer_node.core.ledger import Node
@@ -51,14 +52,16 @@ def node_version() -> str:
         return "0"
 
 
-def open_keys(keystore: Keystore, passphrase: bytes) -> Opened:
+def open_keys(folder: Folder, passphrase: bytes) -> Opened:
     """Open the keys that a running node needs; raises Refusal(PASSPHRASE_WRONG)."""
+    keystore = Keystore(folder.keys)
     identity = keystore.open(IDENTITY, passphrase)
     root = keystore.open(VAULT_ROOT, passphrase)
     tls = keystore.open(TLS, passphrase)
     host_key = keystore.sealed(HOST).public
     forget()
-    return Opened(NodeSecrets(identity, root), identity.public, host_key, tls.value)
+    shares = ShareFiles(folder.shares, share_sealing_key(root.value))
+    return Opened(NodeSecrets(identity, root, shares), identity.public, host_key, tls.value)
 
 
 def run(configuration: Configuration, passphrase: Callable[[], bytes]) -> ExitCode:
@@ -68,7 +71,7 @@ def run(configuration: Configuration, passphrase: Callable[[], bytes]) -> ExitCo
         raise Refusal(ErrorId.NOT_INITIALISED, str(folder.root))
     target = coordinator_address(configuration, folder)
     with locked(folder.root):
-        opened = open_keys(Keystore(folder.keys), passphrase())
+        opened = open_keys(folder, passphrase())
         return _run_locked(configuration, folder, opened, target)
 
 

@@ -24,6 +24,8 @@ from signer_node import wire
 from signer_node.adapters.clock import Clock
 from signer_node.adapters.journal import Cursor, Journal
 from signer_node.adapters.link import Arrived
+from signer_node.console.messages import ConfirmVaultRequest
+from signer_node.core import ceremony
 from signer_node.core import node as core
 from signer_node.core.ledger import Node
 from signer_node.core.step import Step
@@ -123,6 +125,10 @@ class Service:
         self._do(lambda: self._confirm(words))
         self.wake_link()
 
+    def confirm_keygen(self, confirmed: ConfirmVaultRequest) -> None:
+        """An operator confirmed a key generation, and opened the host key for it."""
+        self._do(lambda: self._confirm_keygen(confirmed))
+
     def beat(self) -> None:
         """A sign of life; also forgets what expired in the outbox."""
         self._do(self._beat)
@@ -195,6 +201,21 @@ class Service:
             raise Refusal(ErrorId.SUBJECT_NOT_FOUND, "no genesis has come yet")
         self._commit(core.confirm_genesis(self.node, raw, words), now_s, None)
 
+    def _confirm_keygen(self, confirmed: ConfirmVaultRequest) -> None:
+        now_s = self._require_sound()
+        secrets, vault, epoch = self.node.secrets, confirmed.vault, confirmed.epoch
+        was_ready = secrets.keygen_ready(vault, epoch)
+        secrets.admit_host(
+            (vault, epoch), confirmed.host_secret, confirmed.entropy, self.node.host_key
+        )
+        try:
+            step = ceremony.confirm(self.node, vault, epoch)
+        except Refusal:
+            if not was_ready:
+                secrets.end_keygen(vault, epoch)
+            raise
+        self._commit(step, now_s, None)
+
     def _beat(self) -> None:
         now_s = self._require_sound()
         self.journal.mark_sent([], now_s)
@@ -207,7 +228,8 @@ class Service:
         if step.outbox:
             self.wake_link()
         for notice in step.notices:
-            self._notifier.tell(Waiting(self._batch_id(notice.manifest), notice.manifest, now_s))
+            name = f"vault/{notice.vault}" if notice.vault else self._batch_id(notice.manifest)
+            self._notifier.tell(Waiting(name, notice.manifest, now_s))
 
     def _batch_id(self, digest: bytes) -> str:
         entry = self.journal.manifest(digest)

@@ -164,7 +164,8 @@ class SimNode:
 
     def admit_host(self, vault: str, entropy: bytes = b"") -> None:
         """An operator opened the host key for a key generation."""
-        self.secrets.admit_host((vault, 0), secret(f"{self.name} host"), entropy)
+        opened = secret(f"{self.name} host")
+        self.secrets.admit_host((vault, 0), opened, entropy, self.host_key)
 
     def disk(self) -> bytes:
         """The image of the journal as it is now."""

@@ -1,4 +1,4 @@
-"""How the key of a vault kind comes into being: by each node alone, or by all together."""
+"""How the key of a vault kind comes into being, by each node alone or by all together; its name."""
 
 from typing import Final
 
@@ -13,3 +13,8 @@ def is_made_together(kind: VaultKindId) -> bool:
     Otherwise each node makes a key of its own and proves that it holds it.
     """
     return kind in _MADE_TOGETHER
+
+
+def kind_name(kind: VaultKindId) -> str:
+    """A vault kind as people write it: wsh-sortedmulti."""
+    return kind.name.lower().replace("_", "-")
