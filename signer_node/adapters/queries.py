@@ -75,8 +75,7 @@ class Queries:
     def keygen(self, vault: str, epoch: int) -> KeygenEntry | None:
         """How far the key generation of a vault and epoch came."""
         sql = (
-            "SELECT proposal, confirmed, started, outcome FROM keygen"
-            " WHERE vault = ? AND epoch = ?"
+            "SELECT proposal, confirmed, started, outcome FROM keygen WHERE vault = ? AND epoch = ?"
         )
         row = self._row(sql, vault, epoch)
         return None if row is None else _keygen_entry(row)

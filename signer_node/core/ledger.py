@@ -154,9 +154,14 @@ class Secrets(Protocol):
     def sign(self, key: SessionKey, session: SigningSession) -> tuple[bytes, ...]:
         """One share for each input, from the nonces committed to; they are gone afterwards."""
 
-
     # Key generation: the host key is in memory from an operator's confirmation to the certificate.
     # Steps raise kernel.dkg.faults.ProtocolFault, and then end the attempt; each is taken once.
+
+    def admit_host(
+        self, place: tuple[str, int], secret: bytes, entropy: bytes, public: bytes
+    ) -> None:
+        """Take the host key of this public key, and what an operator adds to the entropy, for the
+        key generation of a vault and epoch; raises Refusal(HOST_KEY_WRONG)."""
 
     def keygen_ready(self, vault: str, epoch: int) -> bool:
         """Whether an operator's confirmation brought the host key for this key generation."""
