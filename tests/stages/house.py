@@ -43,7 +43,9 @@ from signer_node.kernel.documents.envelope import Envelope
 from signer_node.kernel.documents.request import Request
 from signer_node.kernel.errors import Refusal
 from signer_node.kernel.vault.interface import VaultKindId
+from signer_node.kernel.vault.making import is_made_together
 from tests.world.chain import Block, Chain
+from tests.world.keygen import confirmed
 from tests.world.payouts import approval, confirmation, operator_envelope, request
 from tests.world.quorum import VAULT, World, secret, sign_document
 
@@ -154,6 +156,7 @@ class Options:
     )
     threshold: int = 2
     count: int = 3
+    kind: VaultKindId = VaultKindId.WSH_SORTEDMULTI
 
 
 class House:
@@ -291,8 +294,12 @@ class House:
     def make_vault(self, name: str = VAULT) -> None:
         with self.store.transaction() as connection:
             work = Work(connection, self.context, self.world.now_s)
-            ceremony.propose(work, name, VaultKindId.WSH_SORTEDMULTI)
+            ceremony.propose(work, name, self.options.kind)
         self.settle(4)
+        if is_made_together(self.options.kind):
+            for node, sim in self.world.nodes.items():
+                self._commit(node, confirmed(sim, name))
+            self.settle(6)
         with self.store.transaction() as connection:
             vaults.watch_deposits(connection, Network.REGTEST, name, 10)
             self.world.vault = vaults.certified_vault(connection, Network.REGTEST, name)

@@ -22,8 +22,9 @@ from signer_node.kernel.documents.envelope import Envelope, PayloadType
 from signer_node.kernel.documents.signing import CommitmentSet, ShareSet
 from signer_node.kernel.errors import ErrorId as SignerErrorId
 from signer_node.kernel.errors import Refusal
+from signer_node.kernel.vault.interface import VaultKindId
 from tests.stages.house import House, Options
-from tests.world.quorum import VAULT, Messenger, secret, sign_document
+from tests.world.quorum import KINDS, VAULT, Messenger, secret, sign_document
 
 Tamper = Callable[[Envelope], bytes | None]
 
@@ -31,6 +32,12 @@ Tamper = Callable[[Envelope], bytes | None]
 @pytest.fixture
 def house() -> House:
     return House()
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: kind.name)
+def either(request: pytest.FixtureRequest) -> House:
+    """A house whose vault is of either kind: rounds take the same course."""
+    return House(options=Options(kind=request.param))
 
 
 def resealed(name: str, envelope: Envelope) -> bytes:
@@ -48,6 +55,38 @@ def bad_shares(name: str) -> Tamper:
         share_set = wire.decode(ShareSet, envelope.payload)
         wrong = tuple(share[:-8] + bytes(7) + b"\x01" for share in share_set.shares)
         payload = wire.encode(replace(share_set, shares=wrong))
+        return resealed(name, replace(envelope, payload=payload))
+
+    return tamper
+
+
+def bad_commitments(name: str, bent: str) -> Tamper:
+    def tamper(envelope: Envelope) -> bytes | None:
+        if envelope.type is not PayloadType.COMMITMENT_SET:
+            return resealed(name, envelope)
+        made = wire.decode(CommitmentSet, envelope.payload)
+        nonces = {
+            "infinity": tuple(bytes(66) for _one in made.commitments),
+            "short": tuple(one[:65] for one in made.commitments),
+            "fewer": made.commitments[1:],
+            "none": (),
+        }[bent]
+        payload = wire.encode(replace(made, commitments=nonces))
+        return resealed(name, replace(envelope, payload=payload))
+
+    return tamper
+
+
+def first_shares_for_ever(name: str) -> Tamper:
+    """The shares of the first package, in answer to every package."""
+    first: list[tuple[bytes, ...]] = []
+
+    def tamper(envelope: Envelope) -> bytes | None:
+        if envelope.type is not PayloadType.SHARE_SET:
+            return resealed(name, envelope)
+        share_set = wire.decode(ShareSet, envelope.payload)
+        first.append(share_set.shares)
+        payload = wire.encode(replace(share_set, shares=first[0]))
         return resealed(name, replace(envelope, payload=payload))
 
     return tamper
@@ -118,7 +157,8 @@ def test_a_vault_that_cannot_be_made_is_refused(
 # --- rounds ---
 
 
-def test_a_batch_is_signed_by_t_of_n(house: House) -> None:
+def test_a_batch_is_signed_by_t_of_n(either: House) -> None:
+    house = either
     ready(house)
     house.settle(5)
     batch = house.batch()
@@ -130,7 +170,8 @@ def test_a_batch_is_signed_by_t_of_n(house: House) -> None:
 
 
 @pytest.mark.parametrize("kind", [PayloadType.COMMITMENT_SET, PayloadType.SHARE_SET])
-def test_a_silent_signer_is_left_out_of_the_next_round(house: House, kind: PayloadType) -> None:
+def test_a_silent_signer_is_left_out_of_the_next_round(either: House, kind: PayloadType) -> None:
+    house = either
     ready(house)
     house.tampers["s1"] = silent(kind, "s1")
     house.settle(14)
@@ -144,8 +185,11 @@ def test_a_silent_signer_is_left_out_of_the_next_round(house: House, kind: Paylo
     assert evidence(house) == [], "silence is no evidence"
 
 
-def test_a_bad_share_names_its_sender_with_evidence_and_the_rest_signs(store: Store) -> None:
-    house = House(store)
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_a_bad_share_names_its_sender_with_evidence_and_the_rest_signs(
+    store: Store, kind: VaultKindId
+) -> None:
+    house = House(store, Options(kind=kind))
     ready(house)
     house.tampers["s2"] = bad_shares("s2")
     house.settle(8)
@@ -161,7 +205,8 @@ def test_a_bad_share_names_its_sender_with_evidence_and_the_rest_signs(store: St
     assert received.document.sender == house.world.nodes["s2"].identity_key
 
 
-def test_with_fewer_than_t_signers_it_waits_and_says_for_whom(house: House) -> None:
+def test_with_fewer_than_t_signers_it_waits_and_says_for_whom(either: House) -> None:
+    house = either
     ready(house)
     house.away = {"s2", "s3"}
     house.world.now_s += 20
@@ -178,8 +223,9 @@ def test_with_fewer_than_t_signers_it_waits_and_says_for_whom(house: House) -> N
 
 @pytest.mark.parametrize("name", ["s1", "s2"])
 def test_a_signer_that_dies_between_commitments_and_package_is_replaced(
-    house: House, name: str
+    either: House, name: str
 ) -> None:
+    house = either
     ready(house)
     house.reconcile()
     for one in house.world.nodes:
@@ -189,7 +235,8 @@ def test_a_signer_that_dies_between_commitments_and_package_is_replaced(
     assert house.batch().state is BatchState.BROADCAST
 
 
-def test_shares_that_come_late_still_make_the_signature(house: House) -> None:
+def test_shares_that_come_late_still_make_the_signature(either: House) -> None:
+    house = either
     ready(house)
     house.tampers["s1"] = silent(PayloadType.SHARE_SET, "s1")
     house.away = {"s3"}
@@ -218,7 +265,8 @@ def test_shares_that_come_late_still_make_the_signature(house: House) -> None:
     assert house.batch().state in (BatchState.SIGNED, BatchState.BROADCAST)
 
 
-def test_the_package_and_the_withdrawals_are_committed_together(house: House) -> None:
+def test_the_package_and_the_withdrawals_are_committed_together(either: House) -> None:
+    house = either
     ready(house)
     seen: list[tuple[BatchState, WithdrawalState]] = []
 
@@ -231,8 +279,42 @@ def test_the_package_and_the_withdrawals_are_committed_together(house: House) ->
     assert seen == [(BatchState.COMMITTED, WithdrawalState.COMMITTED)]
 
 
-def test_a_larger_quorum_signs_with_two_signers_away() -> None:
-    house = House(options=Options(threshold=3, count=5))
+@pytest.mark.parametrize("bent", ["infinity", "short", "fewer", "none"])
+def test_a_bad_commitment_names_its_sender_and_the_rest_signs(bent: str) -> None:
+    house = House(options=Options(kind=VaultKindId.TAPROOT_FROST))
+    ready(house)
+    house.tampers["s2"] = bad_commitments("s2", bent)
+    house.settle(8)
+    batch = house.batch()
+    assert batch.state is BatchState.BROADCAST
+    assert {node for node, _fault in evidence(house)} == {"s2"}
+    with house.store.reading() as connection:
+        first, second = rounds_of(connection, batch.digest)
+    assert first.package is None, "nobody was asked for a share"
+    assert first.spoilt_by == ("s2",)
+    assert second.members == ("s1", "s3")
+
+
+def test_a_share_for_another_round_names_its_sender_and_the_rest_signs() -> None:
+    """A signer sends a share that was right in an earlier round, under the new package's name."""
+    house = House(options=Options(kind=VaultKindId.TAPROOT_FROST))
+    ready(house)
+    house.tampers["s1"] = silent(PayloadType.SHARE_SET, "s1")
+    house.tampers["s2"] = first_shares_for_ever("s2")
+    house.away = {"s3"}
+    house.settle(12)
+    assert house.batch().state is BatchState.COMMITTED
+    house.tampers.pop("s1")
+    house.settle(8)
+    house.away = set()
+    house.settle(12)
+    assert house.batch().state is BatchState.BROADCAST
+    assert set(evidence(house)) <= {("s2", "SHARE_INVALID")}
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_a_larger_quorum_signs_with_two_signers_away(kind: VaultKindId) -> None:
+    house = House(options=Options(threshold=3, count=5, kind=kind))
     house.make_vault()
     house.fund(5_000_000)
     house.withdraw("w-1", 1_000_000)
