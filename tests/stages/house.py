@@ -291,14 +291,22 @@ class House:
 
     # --- vault and chain ---
 
-    def make_vault(self, name: str = VAULT) -> None:
+    def propose_vault(self, name: str = VAULT) -> None:
+        """Ask the nodes for a vault; for a key generation people must confirm then."""
         with self.store.transaction() as connection:
             work = Work(connection, self.context, self.world.now_s)
             ceremony.propose(work, name, self.options.kind)
+
+    def confirm_keygen(self, *names: str, vault: str = VAULT) -> None:
+        """Operators confirm that their nodes take part."""
+        for name in names or self.world.nodes:
+            self._commit(name, confirmed(self.world.nodes[name], vault))
+
+    def make_vault(self, name: str = VAULT) -> None:
+        self.propose_vault(name)
         self.settle(4)
         if is_made_together(self.options.kind):
-            for node, sim in self.world.nodes.items():
-                self._commit(node, confirmed(sim, name))
+            self.confirm_keygen(vault=name)
             self.settle(6)
         with self.store.transaction() as connection:
             vaults.watch_deposits(connection, Network.REGTEST, name, 10)
