@@ -119,7 +119,7 @@ class Ledger(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SessionKey:
-    """Names one signing session of this node: which vault, manifest, round and start of the node."""
+    """Names one signing session: which vault, manifest, round, and start (boot) of this node."""
 
     genesis: bytes
     certificate: VaultCertificate

@@ -22,7 +22,7 @@ root.loadSync(
 root.resolveAll();
 
 // The one field that may be absent.
-const MAY_BE_ABSENT = new Set(["InputEvidence.inclusion"]);
+const MAY_BE_ABSENT = new Set(["InputEvidence.inclusion", "VaultCertificate.frost"]);
 const INTEGERS = new Set(["uint32", "uint64", "bool"]);
 
 export class NotCanonical extends Error {}

@@ -24,8 +24,10 @@ import {
   verify,
 } from "./canonical.js";
 import {
+  chainCodeOf,
   openCertificate,
   possessionDigest,
+  recoveryDigest,
   transcriptDigest,
   vaultScript,
   vaultSeed,
@@ -89,10 +91,25 @@ function checkDerivations(certificate) {
   }));
   const transcript = { ...given.transcript, cosigners, genesis: unhex(given.transcript.genesis) };
   equal(hex(transcriptDigest(transcript)), given.transcript.digest, "transcript");
-  const xpubs = certificate.cosigners.map((one) => one.xpub);
   for (const one of given.scripts) {
-    const script = vaultScript(certificate.threshold, xpubs, one.chain, one.index);
+    const script = vaultScript(certificate, one.chain, one.index);
     equal(hex(script), one.script, `script ${one.chain}/${one.index}`);
+  }
+}
+
+function checkThreshold() {
+  const given = golden("derivations.json").threshold;
+  const key = unhex(given.threshold_key);
+  const recovery = recoveryDigest(unhex(given.recovery_data));
+  equal(hex(recovery), given.recovery_digest, "recovery digest");
+  equal(hex(chainCodeOf(key, recovery)), given.chain_code, "chain code");
+  const { documents } = golden("documents.json");
+  const found = documents.find((one) => one.document === "VaultCertificate" && one.fields.frost);
+  const certificate = decode("VaultCertificate", unhex(found.body));
+  equal(hex(certificate.frost.threshold_key), given.threshold_key, "threshold key");
+  for (const one of given.scripts) {
+    const script = vaultScript(certificate, one.chain, one.index);
+    equal(hex(script), one.script, `threshold script ${one.chain}/${one.index}`);
   }
 }
 
@@ -149,6 +166,7 @@ function openGcm(key, nonce, sealed, bound) {
 golden("documents.json").documents.forEach(checkDocument);
 golden("journal.json").records.forEach(checkDocument);
 checkDerivations(checkCountersigned());
+checkThreshold();
 checkWords();
 checkRefused();
 checkSealedFiles();

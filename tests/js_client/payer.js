@@ -107,10 +107,8 @@ export class Payer {
       explained.add(output);
       ids.push(own.withdrawal_id);
     }
-    const { threshold, cosigners } = this.vault.certificate;
     for (const { output, index } of manifest.changes) {
-      const xpubs = cosigners.map((one) => one.xpub);
-      const script = hex(vaultScript(threshold, xpubs, INTERNAL_CHAIN, index));
+      const script = hex(vaultScript(this.vault.certificate, INTERNAL_CHAIN, index));
       if (outputs[output]?.script !== script) throw new NotCanonical(`output ${output}: no change`);
       explained.add(output);
     }

@@ -1,4 +1,5 @@
-// A vault's certificate and scripts, from its cosigners' xpubs: BIP-32, BIP-67, BIP-383.
+// A vault's certificate and scripts: of cosigners' xpubs (BIP-32, BIP-67, BIP-383), or of one
+// threshold key (BIP-32 from a synthetic xpub, BIP-86).
 
 import { createHmac } from "node:crypto";
 import { secp256k1 } from "@noble/curves/secp256k1.js";
@@ -59,8 +60,33 @@ function child({ chainCode, point }, index) {
   return { chainCode: hash.subarray(32), point: Buffer.from(sum.toBytes(true)) };
 }
 
-// scriptPubKey of wsh(sortedmulti) at chain/index.
-export function vaultScript(threshold, xpubs, chain, index) {
+export function recoveryDigest(recoveryData) {
+  return taggedHash("custodyd/recovery-data/v1", recoveryData);
+}
+
+export function chainCodeOf(thresholdKey, recovery) {
+  return taggedHash("custodyd/chain-code/v1", Buffer.concat([thresholdKey, recovery]));
+}
+
+// scriptPubKey of a certified vault at chain/index, whatever its kind.
+export function vaultScript(certificate, chain, index) {
+  if (certificate.frost) return taprootScript(certificate.frost, chain, index);
+  const xpubs = certificate.cosigners.map((one) => one.xpub);
+  return multisigScript(certificate.threshold, xpubs, chain, index);
+}
+
+// tr(KEY) without a script tree.
+function taprootScript({ threshold_key, chain_code }, chain, index) {
+  const root = { chainCode: Buffer.from(chain_code), point: Buffer.from(threshold_key) };
+  const internal = child(child(root, chain), index).point.subarray(1);
+  const tweak = BigInt(`0x${Buffer.from(taggedHash("TapTweak", internal)).toString("hex")}`);
+  const even = Point.fromBytes(Buffer.concat([Buffer.from([2]), internal]));
+  const output = Buffer.from(even.add(Point.BASE.multiply(tweak)).toBytes(true)).subarray(1);
+  return Buffer.concat([Buffer.from([0x51, 32]), output]);
+}
+
+// wsh(sortedmulti).
+function multisigScript(threshold, xpubs, chain, index) {
   const keys = xpubs.map((one) => child(child(decodeXpub(one), chain), index).point);
   keys.sort(Buffer.compare);
   const pushes = keys.map((key) => Buffer.concat([Buffer.from([33]), key]));
@@ -81,15 +107,23 @@ export function openCertificate(countersigned, genesis, genesisDigest) {
   if (!same(certificate.genesis, genesisDigest) || signatures.length !== genesis.signers.length) {
     throw new NotCanonical("a certificate of another quorum");
   }
+  const { frost, cosigners } = certificate;
+  if (Boolean(frost) === cosigners.length > 0) throw new NotCanonical("keys of two kinds, or none");
+  const members = frost ? frost.pubshares : cosigners;
+  if (members.length !== genesis.signers.length) throw new NotCanonical("not the roster");
   genesis.signers.forEach((seat, at) => {
-    const { node, xpub, possession } = certificate.cosigners[at];
-    if (seat.name !== node || !same(seat.identity_key, signatures[at].key_id)) {
-      throw new NotCanonical("the certificate's cosigners are not the roster");
+    if (seat.name !== members[at].node || !same(seat.identity_key, signatures[at].key_id)) {
+      throw new NotCanonical("the certificate's members are not the roster");
     }
     verify(signatures[at].signature, digest, seat.identity_key);
-    const { vault, epoch } = certificate;
-    const asked = possessionDigest({ genesis: genesisDigest, vault, epoch, node, xpub });
-    verify(possession, asked, xonlyOf(xpub));
+    if (!frost) checkPossession(certificate, genesisDigest, members[at]);
   });
+  if (frost && !same(chainCodeOf(frost.threshold_key, frost.recovery), frost.chain_code)) {
+    throw new NotCanonical("somebody chose the chain code");
+  }
   return { certificate, digest };
+}
+
+function checkPossession({ vault, epoch }, genesis, { node, xpub, possession }) {
+  verify(possession, possessionDigest({ genesis, vault, epoch, node, xpub }), xonlyOf(xpub));
 }

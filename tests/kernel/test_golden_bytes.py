@@ -15,6 +15,7 @@ from signer_node import wire
 from signer_node.adapters.secrets import vault_seed
 from signer_node.kernel import curve
 from signer_node.kernel.bitcoin.network import Network
+from signer_node.kernel.bitcoin.transaction import parse_transaction
 from signer_node.kernel.bitcoin.words import digest_from_words, words_from_digest
 from signer_node.kernel.documents import (
     envelope,
@@ -37,10 +38,13 @@ from signer_node.kernel.rules.certify import (
     check_countersignatures,
     transcript_digest,
 )
+from signer_node.kernel.rules.keygen import ceremony_fingerprint, chain_code, recovery_digest
+from signer_node.kernel.vault.interface import SessionInput
 from signer_node.kernel.vault.possession import possession_digest, verify_possession
 from signer_node.kernel.vault.signer_registry import new_cosigner
 from tests.vectors.custodyd import make
 from tests.vectors.custodyd.json_form import from_json
+from tests.vectors.custodyd.story import COIN_SAT
 
 FOLDER = Path(make.__file__).parent
 MODULES = (envelope, genesis, journal, manifest, request, signing, vault)
@@ -157,6 +161,41 @@ def test_the_transcript_digest_is_that_of_the_cosigners() -> None:
     proposal = from_json(VaultProposal, DOCUMENTS[2]["fields"])
     cosigners = [from_json(vault.Cosigner, one) for one in given["cosigners"]]
     assert transcript_digest(proposal, cosigners).hex() == given["digest"]
+
+
+def threshold_certificate() -> VaultCertificate:
+    """The last certificate of the documents is that of the threshold key."""
+    (given,) = [
+        one
+        for one in DOCUMENTS
+        if one["document"] == "VaultCertificate" and "frost" in one["fields"]
+    ]
+    return wire.decode(VaultCertificate, bytes.fromhex(given["body"]))
+
+
+def test_a_threshold_keys_chain_code_and_scripts_are_derived_as_written() -> None:
+    given = golden("derivations.json")["threshold"]
+    quorum = wire.decode_body(Genesis, bytes.fromhex(DOCUMENTS[0]["body"]))
+    certificate = threshold_certificate()
+    frost = certificate.frost
+    assert frost is not None
+    recovery = recovery_digest(bytes.fromhex(given["recovery_data"]))
+    key = bytes.fromhex(given["threshold_key"])
+    assert recovery.hex() == given["recovery_digest"]
+    assert chain_code(key, recovery).hex() == given["chain_code"]
+    assert (frost.threshold_key, frost.recovery) == (key, recovery)
+    kind = check_certificate(
+        wire.decode_body(VaultCertificate, wire.encode(certificate)), quorum
+    ).kind
+    assert kind.descriptor == given["descriptor"]
+    for one in given["scripts"]:
+        assert kind.script(one["chain"], one["index"]).hex() == one["script"]
+    proposal = VaultProposal(quorum.digest, given["vault"], certificate.kind, given["epoch"])
+    assert ceremony_fingerprint(quorum.document, proposal).hex() == given["ceremony_fingerprint"]
+    kind.verify_signed(
+        [SessionInput(0, 0, COIN_SAT)],
+        parse_transaction(bytes.fromhex(given["signed_transaction"])),
+    )
 
 
 def test_the_golden_journal_is_one_chain_with_every_kind_of_record() -> None:

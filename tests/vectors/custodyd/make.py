@@ -37,6 +37,7 @@ from signer_node.kernel.documents.signed import Document, document_digest
 from signer_node.kernel.documents.vault import CertificateSignature
 from signer_node.kernel.errors import ErrorId
 from signer_node.kernel.rules.certify import transcript_digest
+from signer_node.kernel.rules.keygen import ceremony_fingerprint
 from signer_node.kernel.vault.interface import CHAINS
 from signer_node.kernel.vault.possession import possession_digest
 from tests.vectors.custodyd.json_form import to_json
@@ -45,6 +46,7 @@ from tests.vectors.custodyd.story import (
     NOW_S,
     VAULT,
     Story,
+    ThresholdStory,
     incarnation,
     public,
     secret,
@@ -54,6 +56,7 @@ from tests.vectors.custodyd.story import (
 
 FOLDER = Path(__file__).resolve().parent
 STORY = Story()
+THRESHOLD = ThresholdStory()
 PASSPHRASE = b"correct horse battery"
 
 
@@ -82,7 +85,8 @@ def documents() -> dict[str, Any]:
         "Every document: its fields, canonical bytes and digest; where a key signs it, its Signed "
         "form with zero auxiliary randomness. Secret keys are for tests only."
     )
-    return {"about": about, "documents": [*ordinary(), *edges(), *envelopes()]}
+    told = [*ordinary(), *edges(), *envelopes(), *threshold()]
+    return {"about": about, "documents": told}
 
 
 def ordinary() -> Iterator[dict[str, Any]]:
@@ -113,6 +117,26 @@ def ordinary() -> Iterator[dict[str, Any]]:
     )
     yield entry("a refusal that the journal keeps", _refusal())
     yield entry("a release that the journal keeps", _release())
+
+
+def threshold() -> Iterator[dict[str, Any]]:
+    """What differs where the vault is one threshold key."""
+    keygen = THRESHOLD.keygen
+    yield entry("a key generation is proposed, for the second time", THRESHOLD.proposal)
+    for case, message in (
+        ("s1's first message", keygen.pmsg1),
+        ("the first broadcast", keygen.cmsg1),
+        ("s1's second message", keygen.pmsg2),
+        ("the second broadcast", keygen.cmsg2),
+    ):
+        yield entry(f"key generation: {case}", THRESHOLD.keygen_message(message))
+    yield entry("s1 keeps share and recovery data", THRESHOLD.acknowledgement)
+    yield entry("a key generation's outcome that the journal keeps", THRESHOLD.outcome)
+    yield entry("the certificate of a threshold key", THRESHOLD.certificate)
+    yield entry("a payout by a threshold key", THRESHOLD.manifest)
+    yield entry("one public nonce for the one input", THRESHOLD.commitment_set)
+    yield entry("the package with both signers' public nonces", THRESHOLD.package)
+    yield entry("the partial signature of s1", THRESHOLD.share_set)
 
 
 def edges() -> Iterator[dict[str, Any]]:
@@ -293,6 +317,33 @@ def derivations() -> dict[str, Any]:
             for chain in CHAINS
             for index in (0, 1, 2**31 - 1)
         ],
+        "threshold": _threshold(),
+    }
+
+
+def _threshold() -> dict[str, Any]:
+    """From recovery data and threshold key to scripts and to the signature."""
+    keygen, vault = THRESHOLD.keygen, THRESHOLD.vault
+    shares = {node: THRESHOLD.shares_of(node) for node in THRESHOLD.session.signers}
+    signed_transaction = vault.aggregate(THRESHOLD.session, shares)
+    return {
+        "genesis": THRESHOLD.genesis_body.digest.hex(),
+        "vault": VAULT,
+        "epoch": 0,
+        "host_keys": [seat.host_key.hex() for seat in THRESHOLD.genesis.signers],
+        "ceremony_fingerprint": ceremony_fingerprint(THRESHOLD.genesis, THRESHOLD.proposal).hex(),
+        "threshold_key": keygen.frost.threshold_key.hex(),
+        "recovery_data": keygen.recovery_data.hex(),
+        "recovery_digest": keygen.frost.recovery.hex(),
+        "chain_code": keygen.frost.chain_code.hex(),
+        "descriptor": vault.descriptor,
+        "scripts": [
+            {"chain": chain, "index": index, "script": vault.script(chain, index).hex()}
+            for chain in CHAINS
+            for index in (0, 1, 2**31 - 1)
+        ],
+        "shares": {node: [one.hex() for one in given] for node, given in shares.items()},
+        "signed_transaction": signed_transaction.raw.hex(),
     }
 
 
@@ -326,6 +377,10 @@ def _record_bodies() -> list[tuple[RecordKind, bytes]]:
         (RecordKind.DECISION, signed(STORY.approval("alice"), "alice")),
         (RecordKind.COMMITTED, wire.encode(STORY.commitment_set)),
         (RecordKind.RELEASED, wire.encode(_release())),
+        (RecordKind.KEYGEN_PROPOSED, wire.encode(THRESHOLD.proposal)),
+        (RecordKind.KEYGEN_CONFIRMED, wire.encode(THRESHOLD.proposal)),
+        (RecordKind.KEYGEN_STARTED, wire.encode(THRESHOLD.proposal)),
+        (RecordKind.KEYGEN_FINISHED, wire.encode(THRESHOLD.outcome)),
     ]
 
 

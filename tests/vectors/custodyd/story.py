@@ -3,10 +3,12 @@
 Keys are SHA-256 of a name, auxiliary randomness is zero, times are constants, the block is mined
 with the first nonce that solves it. The documents hold together: the certificate follows from the
 cosigners' keys, the evidence proves the coin, the shares sign the manifest's transaction.
+`ThresholdStory` is the same payout from a vault of one threshold key.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 
@@ -24,6 +26,7 @@ from signer_node.kernel.bitcoin.transaction import (
     TxOut,
     build_transaction,
 )
+from signer_node.kernel.dkg import chilldkg
 from signer_node.kernel.documents.fields import ZERO_DIGEST
 from signer_node.kernel.documents.genesis import (
     Checkpoint,
@@ -57,11 +60,16 @@ from signer_node.kernel.documents.signing import (
 from signer_node.kernel.documents.vault import (
     Cosigner,
     CosignerKey,
+    FrostKey,
+    KeygenMessage,
+    KeygenOutcome,
     KeySignature,
+    RecoveryAcknowledgement,
     VaultCertificate,
     VaultProposal,
 )
 from signer_node.kernel.rules.certify import check_certificate, describe, draft_certificate
+from signer_node.kernel.rules.keygen import frost_key, session_params
 from signer_node.kernel.vault import interface
 from signer_node.kernel.vault.possession import possession_digest
 from signer_node.kernel.vault.signer_registry import new_cosigner, open_signer, prove_cosigner
@@ -353,3 +361,118 @@ class Story:
         shares = signer.sign(self.seed("s1"), session, NoNonces())
         package = document_digest(SigningPackage, wire.encode(self.package))
         return ShareSet(package, self.manifest_digest, 1, shares)
+
+
+@dataclass(frozen=True)
+class Keygen:
+    """A whole key generation: s1's messages, the coordinator's, and what came of it."""
+
+    pmsg1: bytes
+    cmsg1: bytes
+    pmsg2: bytes
+    cmsg2: bytes
+    recovery_data: bytes
+    frost: FrostKey
+    shares: tuple[bytes, ...]
+
+
+class ThresholdStory(Story):
+    """The payout from a vault of one threshold key, signed by s1 and s3."""
+
+    @cached_property
+    def proposal(self) -> VaultProposal:
+        kind = interface.VaultKindId.TAPROOT_FROST
+        return VaultProposal(self.genesis_body.digest, VAULT, kind, 0, attempt=2)
+
+    @cached_property
+    def keygen(self) -> Keygen:
+        """The random bytes of a step are a secret called after node and step."""
+        params = session_params(self.genesis)
+        keys = [secret(f"{node} host") for node in NODES]
+        first = [
+            chilldkg.participant_step1(key, params, secret(f"{node} keygen 1"))
+            for node, key in zip(NODES, keys, strict=True)
+        ]
+        summed, cmsg1 = chilldkg.coordinator_step1([pmsg1 for _state, pmsg1 in first], params)
+        second = [
+            chilldkg.participant_step2(key, state, cmsg1, secret(f"{node} keygen 2"))
+            for node, key, (state, _pmsg1) in zip(NODES, keys, first, strict=True)
+        ]
+        cmsg2, output, recovery_data = chilldkg.coordinator_finalize(
+            summed, [pmsg2 for _state, pmsg2 in second]
+        )
+        ends = [chilldkg.participant_finalize(state, cmsg2)[0] for state, _pmsg2 in second]
+        return Keygen(
+            pmsg1=first[0][1],
+            cmsg1=cmsg1,
+            pmsg2=second[0][1],
+            cmsg2=cmsg2,
+            recovery_data=recovery_data,
+            frost=frost_key(self.genesis, output, recovery_data),
+            shares=tuple(one.secshare or b"" for one in ends),
+        )
+
+    def keygen_message(self, message: bytes) -> KeygenMessage:
+        """A message of the key generation, framed."""
+        return KeygenMessage(self.proposal.genesis, VAULT, 0, self.proposal.attempt, message)
+
+    @cached_property
+    def outcome(self) -> KeygenOutcome:
+        genesis, attempt = self.proposal.genesis, self.proposal.attempt
+        return KeygenOutcome(genesis, VAULT, 0, attempt, self.keygen.frost)
+
+    @cached_property
+    def acknowledgement(self) -> RecoveryAcknowledgement:
+        genesis, attempt = self.proposal.genesis, self.proposal.attempt
+        return RecoveryAcknowledgement(genesis, VAULT, 0, attempt, self.keygen.frost.recovery)
+
+    @cached_property
+    def certificate(self) -> VaultCertificate:
+        return draft_certificate(self.genesis_body, self.proposal, (), self.keygen.frost)
+
+    # --- signing ---
+
+    def _commit(self, node: str) -> tuple[tuple[bytes, ...], interface.Nonces]:
+        signer = open_signer(describe(self.certificate, Network.REGTEST), node)
+        context = incarnation(node) + self.manifest_digest + (1).to_bytes(4, "big")
+        asked = interface.NonceRequest(1, context, secret(f"{node} nonce"))
+        return signer.commit(self.keygen.shares[NODES.index(node)], asked)
+
+    @cached_property
+    def commitment_set(self) -> CommitmentSet:
+        return CommitmentSet(self.manifest_digest, 1, incarnation("s1"), self._commit("s1")[0])
+
+    @cached_property
+    def package(self) -> SigningPackage:
+        return SigningPackage(
+            manifest=self.manifest_digest,
+            round=1,
+            approvals=tuple(signed(self.approval(one), one) for one in ("alice", "bob")),
+            payer_confirmation=signed(self.payer_confirmation, "backend"),
+            signers=tuple(
+                SignerCommitments(one, incarnation(one), self._commit(one)[0])
+                for one in ("s1", "s3")
+            ),
+        )
+
+    @cached_property
+    def session(self) -> interface.SigningSession:
+        return self.vault.open_session(
+            parse_psbt(self.psbt),
+            [interface.SessionInput(interface.EXTERNAL_CHAIN, 0, COIN_SAT)],
+            [
+                interface.SignerCommitments(one.node, one.commitments)
+                for one in self.package.signers
+            ],
+        )
+
+    def shares_of(self, node: str) -> tuple[bytes, ...]:
+        """A node's partial signatures, with the nonces that its commitments show."""
+        signer = open_signer(describe(self.certificate, Network.REGTEST), node)
+        share = self.keygen.shares[NODES.index(node)]
+        return signer.sign(share, self.session, self._commit(node)[1])
+
+    @cached_property
+    def share_set(self) -> ShareSet:
+        package = document_digest(SigningPackage, wire.encode(self.package))
+        return ShareSet(package, self.manifest_digest, 1, self.shares_of("s1"))
