@@ -7,8 +7,8 @@
    next begins after a pause.
 3. A fault that is seen here names its participant, with the envelope as evidence. What a
    participant accuses is shown as its word, with {participant, coordinator} as it said.
-4. The messages together are the recovery data, which is confidential: they are forgotten when the
-   vault is drafted.
+4. The messages together are the recovery data, which is confidential: they are deleted, also from
+   the nodes' mailboxes, when the vault is drafted.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from custodyd.chain.outbox import all_nodes, post_bytes, post_to_all
-from custodyd.chain.tables import VAULTS
+from custodyd.chain.tables import OUTBOX, VAULTS
 from custodyd.chain.work import Work
 from custodyd.rpc.v1 import admin_pb2
 from custodyd.signing.answers import Delivered, Fault, keep_evidence
@@ -40,13 +40,14 @@ from signer_node.kernel.documents.vault import (
     VaultProposal,
 )
 from signer_node.kernel.rules.keygen import frost_key, named, session_params
-from signer_node.wire import decode, encode
+from signer_node.wire import decode, encode, open_envelope
 
 _log = logging.getLogger(__name__)
 
 _STEP1: Final = PayloadType.KEYGEN_STEP1
 _STEP2: Final = PayloadType.KEYGEN_STEP2
 _ACKNOWLEDGED: Final = PayloadType.RECOVERY_ACKNOWLEDGEMENT
+_BROADCASTS: Final = (PayloadType.KEYGEN_BROADCAST1, PayloadType.KEYGEN_BROADCAST2)
 _AWAITED: Final = {
     KeygenState.JOINING: _STEP1,
     KeygenState.SHARED: _STEP2,
@@ -207,8 +208,32 @@ def _end(
         if acknowledged[node] != frost.recovery:
             raise FaultyParticipant(number, "it acknowledged other recovery data")
     _move(work, row, KeygenState.DONE)
-    work.connection.execute(delete(KEYGEN_MESSAGES).where(KEYGEN_MESSAGES.c.vault == row.vault))
+    _forget(work, row)
     return frost
+
+
+def _forget(work: Work, row: Row[Any]) -> None:
+    """Rule 4: nobody needs them any more, since everybody acknowledged."""
+    work.connection.execute(delete(KEYGEN_MESSAGES).where(KEYGEN_MESSAGES.c.vault == row.vault))
+    created = select(VAULTS.c.created_at_s).where(VAULTS.c.vault == row.vault).scalar_subquery()
+    posted = work.connection.execute(
+        select(OUTBOX.c.node, OUTBOX.c.sequence, OUTBOX.c.envelope).where(
+            OUTBOX.c.posted_at_s >= created
+        )
+    )
+    for one in posted.all():
+        if _carries(bytes(one.envelope), row.vault):
+            work.connection.execute(
+                delete(OUTBOX).where(OUTBOX.c.node == one.node, OUTBOX.c.sequence == one.sequence)
+            )
+
+
+def _carries(raw: bytes, vault: str) -> bool:
+    """Whether an envelope of ours is a broadcast of a vault's key generation."""
+    envelope = open_envelope(raw).document
+    if envelope.type not in _BROADCASTS:
+        return False
+    return decode(KeygenMessage, envelope.payload).vault == vault
 
 
 _Step = Callable[[Work, VaultProposal, Row[Any], Mapping[str, bytes]], FrostKey | None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import resource
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -26,7 +27,8 @@ Command = Callable[[argparse.Namespace, Configuration], ExitCode]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is the catalogue's."""
+    """Run one command; the exit code is the catalogue's. Memory with keys is never dumped."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     args = _parser().parse_args(argv)
     try:
         flags = {name: getattr(args, name, None) for name in _SETTINGS}

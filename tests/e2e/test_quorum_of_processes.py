@@ -6,13 +6,20 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import combinations
 from pathlib import Path
 
 import pytest
 
 from deploy.local.cluster import BACKEND, NODES, OPERATORS, VAULT, Cluster
 from deploy.local.processes import CommandFailed, Daemon, until
+from signer_node.adapters.keystore import Keystore, read_sealed, unseal
+from signer_node.adapters.shares import open_share, share_sealing_key
+from signer_node.kernel.curve import point_from_secret
+from signer_node.kernel.documents.vault import VaultCertificate
+from signer_node.wire import decode, open_countersigned
 from tests.e2e.exchange_day import SENT, Round, operators_on_duty
+from tests.world.interpolation import interpolate
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.slow, pytest.mark.xdist_group("e2e")]
 
@@ -138,6 +145,23 @@ def test_no_secret_lies_in_clear_in_any_folder_or_log(quorum: Cluster) -> None:
     assert searched > 20
 
 
+def test_every_t_of_the_sealed_shares_make_the_vaults_key_and_no_fewer(quorum: Cluster) -> None:
+    """G1 on the demo's own files; that no folder or log holds a share is the test above."""
+    shares = {number: share_of(quorum, node) for number, node in enumerate(NODES, 1)}
+    certificate = bytes.fromhex(quorum.sre("vault", "show", VAULT)["certificate"])
+    body, _signatures = open_countersigned(certificate)
+    frost = decode(VaultCertificate, body).frost
+    assert frost is not None
+    for names in combinations(shares, 2):
+        key = interpolate({one: shares[one] for one in names})
+        assert point_from_secret(key) == frost.threshold_key
+    for share in shares.values():
+        assert point_from_secret(share) != frost.threshold_key
+    for daemon in quorum.signers.values():
+        limits = Path(f"/proc/{daemon.pid}/limits").read_text()
+        assert "Max core file size        0 " in limits
+
+
 def test_private_folders_and_files_are_closed_to_others(quorum: Cluster) -> None:
     for name in ("coordinator", *NODES, "backend"):
         folder = quorum.folder(name)
@@ -203,16 +227,24 @@ def _revived(daemon: Daemon) -> Iterator[None]:
         thread.join()
 
 
+def share_of(cluster: Cluster, node: str) -> bytes:
+    """A node's share of the vault's key, opened as whoever knows the passphrase can."""
+    keystore = Keystore(cluster.folder(node) / "keys")
+    root = keystore.open("vault-root", cluster.passphrases[node]).value
+    (path,) = (cluster.folder(node) / "shares").glob("*.share")
+    return open_share(share_sealing_key(root), path.read_bytes(), path.name)
+
+
 def known_secrets(cluster: Cluster) -> dict[str, bytes]:
     """Passphrases, and what they open: the keys of nodes, operators, backend."""
     from custodyd.client.keys import open_request_key
-    from signer_node.adapters.keystore import Keystore, read_sealed, unseal
 
     found = {f"passphrase of {name}": value for name, value in cluster.passphrases.items()}
     for node in NODES:
         keystore = Keystore(cluster.folder(node) / "keys")
         for purpose in ("identity", "host", "vault-root"):
             found[f"{purpose} of {node}"] = keystore.open(purpose, cluster.passphrases[node]).value
+        found[f"share of {node}"] = share_of(cluster, node)
         person, _role = OPERATORS[node]
         sealed = read_sealed(cluster.key_file(node))
         found[f"key of {person}"] = unseal(sealed, cluster.passphrases[person]).value
