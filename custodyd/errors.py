@@ -78,7 +78,9 @@ class ErrorId(Enum):
     AMOUNT_TOO_LARGE = _by_caller("no amount like this exists in Bitcoin", "ask for less")
     VAULT_UNKNOWN = _by_caller("no certified vault has this name", "look at ListVaults")
     VAULT_EXISTS = _by_caller("a vault of this name exists already", "choose another name")
-    VAULT_KIND_UNKNOWN = _by_caller("no vault kind has this name", "choose wsh-sortedmulti")
+    VAULT_KIND_UNKNOWN = _by_caller(
+        "no vault kind has this name", "choose taproot-frost or wsh-sortedmulti"
+    )
     STATE_TRANSITION_FORBIDDEN = _local(
         "a change of state that the table does not allow",
         "this is a defect: keep the log and report it",

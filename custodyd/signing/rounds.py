@@ -307,7 +307,7 @@ def _bad_commitments(
     for node in opened.members:
         try:
             vault.kind.check_commitments(node, sets[node].commitments, batch.input_count)
-        except interface.BadCommitments as fault:
+        except interface.BadCommitments as wrong:
             envelope = work.connection.execute(
                 select(COMMITMENTS.c.envelope).where(
                     COMMITMENTS.c.manifest == opened.manifest,
@@ -315,15 +315,14 @@ def _bad_commitments(
                     COMMITMENTS.c.node == node,
                 )
             ).scalar_one()
-            _convict(work, node, bytes(envelope), batch.digest, str(fault))
+            fault = Fault(ErrorId.COMMITMENT_INVALID.name, str(wrong), batch.digest)
+            _convict(work, node, bytes(envelope), fault)
             bad.append(node)
     return tuple(bad)
 
 
-def _convict(work: Work, node: str, envelope: bytes, manifest: bytes, detail: str) -> None:
-    delivered = Delivered(node, b"", envelope, work.now_s)
-    fault = Fault(ErrorId.SHARE_INVALID.name, detail, manifest)
-    keep_evidence(work.connection, delivered, fault)
+def _convict(work: Work, node: str, envelope: bytes, fault: Fault) -> None:
+    keep_evidence(work.connection, Delivered(node, b"", envelope, work.now_s), fault)
     _log.error("signer named", extra={"node": node, "reason": fault.name})
 
 
@@ -398,7 +397,8 @@ def _name_culprits(
         except interface.BadShare as bad:
             key = (SHARES.c.package == packaged.package_digest, SHARES.c.node == node)
             envelope = work.connection.execute(select(SHARES.c.envelope).where(*key))
-            _convict(work, node, bytes(envelope.scalar_one()), packaged.manifest, str(bad))
+            fault = Fault(ErrorId.SHARE_INVALID.name, str(bad), packaged.manifest)
+            _convict(work, node, bytes(envelope.scalar_one()), fault)
             work.connection.execute(update(SHARES).where(*key).values(bad=True))
 
 

@@ -332,6 +332,10 @@ class ErrorId(Enum):
         "a share for these commitments was released for another package", _REPORT
     )
     SHARE_INVALID = _by_peer("a signer's share does not verify", "the signer is named; look at it")
+    COMMITMENT_INVALID = _by_peer(
+        "a signer's commitments are not what its vault's kind asks for",
+        "the signer is named; look at it",
+    )
     SIGNATURES_INCOMPLETE = _by_coordinator(
         "a transaction lacks valid signatures of a quorum", _REPORT
     )
