@@ -12,18 +12,22 @@ from signer_node.adapters.keystore import Secret
 from signer_node.adapters.secrets import NodeSecrets
 from signer_node.core import node as core
 from signer_node.kernel.bitcoin.words import words_from_digest
-from signer_node.kernel.curve import xonly_from_secret
+from signer_node.kernel.curve import point_from_secret, xonly_from_secret
 from signer_node.kernel.documents.envelope import PayloadType
 from signer_node.kernel.documents.genesis import Genesis, OperatorSeat, RequestKey, check_genesis
 from signer_node.kernel.documents.vault import (
     Cosigner,
     CosignerKey,
+    FrostKey,
+    FrostMember,
     KeySignature,
     VaultCertificate,
     VaultProposal,
 )
 from signer_node.kernel.errors import ErrorId, Refusal
-from signer_node.kernel.rules.certify import draft_certificate
+from signer_node.kernel.frost.points import ORDER
+from signer_node.kernel.rules.certify import check_certificate, draft_certificate
+from signer_node.kernel.rules.keygen import chain_code
 from signer_node.kernel.vault.interface import VaultKindId
 from tests.world.quorum import World, secret
 
@@ -228,3 +232,112 @@ def test_a_genesis_that_names_other_keys_for_this_node_is_refused(world: World) 
     with pytest.raises(Refusal) as caught:
         core.confirm_genesis(stranger.node, world.genesis.raw, words)
     assert caught.value.error is ErrorId.GENESIS_NOT_MINE
+
+
+# --- certificates of a threshold key ---
+
+
+@pytest.fixture(scope="module")
+def threshold() -> World:
+    return World(kind=VaultKindId.TAPROOT_FROST)
+
+
+def frost_of(world: World) -> FrostKey:
+    frost = world.vault.certificate.document.frost
+    assert frost is not None
+    return frost
+
+
+def other_key(world: World) -> FrostKey:
+    """A threshold key that the coordinator dealt itself: consistent, and nobody's."""
+    polynomial = [secret("dealt 0"), secret("dealt 1")]
+    at, slope = (int.from_bytes(one, "big") % ORDER for one in polynomial)
+    shares = [(at + slope * (number + 1)) % ORDER for number in range(3)]
+    public = point_from_secret(at.to_bytes(32, "big"))
+    recovery = bytes(32)
+    members = tuple(
+        FrostMember(name, point_from_secret(share.to_bytes(32, "big")))
+        for name, share in zip(world.nodes, shares, strict=True)
+    )
+    return FrostKey(public, chain_code(public, recovery), members, recovery)
+
+
+ForgeFrost = Callable[[World, VaultCertificate], VaultCertificate]
+
+
+def with_frost(certificate: VaultCertificate, **changes: object) -> VaultCertificate:
+    frost = certificate.frost
+    assert frost is not None
+    return replace(certificate, frost=replace(frost, **changes))  # type: ignore[arg-type]
+
+
+def swapped(certificate: VaultCertificate) -> VaultCertificate:
+    """Two members with each other's public share."""
+    frost = certificate.frost
+    assert frost is not None
+    one, two, three = frost.pubshares
+    exchanged = (FrostMember("s1", two.pubshare), FrostMember("s2", one.pubshare), three)
+    return with_frost(certificate, pubshares=exchanged)
+
+
+FORGED_FROST: dict[str, ForgeFrost] = {
+    "a chosen chain code": lambda _world, honest: with_frost(honest, chain_code=bytes(32)),
+    "another recovery": lambda _world, honest: with_frost(honest, recovery=bytes(32)),
+    "another key": lambda world, honest: with_frost(
+        honest, threshold_key=other_key(world).threshold_key
+    ),
+    "others' shares": lambda world, honest: with_frost(
+        honest, pubshares=other_key(world).pubshares
+    ),
+    "shares swapped": lambda _world, honest: swapped(honest),
+    "shares in another order": lambda _world, honest: with_frost(
+        honest, pubshares=honest.frost.pubshares[::-1] if honest.frost else ()
+    ),
+    "a member left out": lambda _world, honest: with_frost(
+        honest, pubshares=honest.frost.pubshares[:2] if honest.frost else ()
+    ),
+    "no key": lambda _world, honest: replace(honest, frost=None),
+    "another kind": lambda _world, honest: replace(honest, kind=VaultKindId.WSH_SORTEDMULTI),
+    "another threshold": lambda _world, honest: replace(honest, threshold=3),
+    "another transcript": lambda _world, honest: replace(honest, transcript=bytes(32)),
+    "another descriptor": lambda _world, honest: replace(
+        honest, descriptor=honest.descriptor[:-1] + "q"
+    ),
+    "another genesis": lambda _world, honest: replace(honest, genesis=bytes(32)),
+    "cosigners beside the key": lambda _world, honest: replace(
+        honest, cosigners=tuple(key.cosigner for key in keys(World()))
+    ),
+}
+
+
+@pytest.mark.parametrize("forge", FORGED_FROST.values(), ids=FORGED_FROST.keys())
+def test_a_threshold_certificate_that_does_not_follow_from_its_key(
+    threshold: World, forge: ForgeFrost
+) -> None:
+    """No signature counts for it: the client and every signer look at this first."""
+    forged = forge(threshold, threshold.vault.certificate.document)
+    body = wire.decode_body(VaultCertificate, wire.encode(forged))
+    with pytest.raises(Refusal) as refusal:
+        check_certificate(body, threshold.genesis)
+    assert refusal.value.error is ErrorId.CERTIFICATE_INVALID
+
+
+def test_a_key_that_the_coordinator_dealt_is_certified_by_nobody(threshold: World) -> None:
+    """It follows from itself, so only the nodes that made another key stand against it."""
+    asked = VaultProposal(threshold.genesis.digest, "cold", VaultKindId.TAPROOT_FROST, 0)
+    forged = draft_certificate(threshold.genesis, asked, (), other_key(threshold))
+    raw = wire.encode(forged)
+    check_certificate(wire.decode_body(VaultCertificate, raw), threshold.genesis)
+    for name in threshold.nodes:
+        error = refused(threshold, name, PayloadType.CERTIFICATE_DRAFT, raw)
+        assert error == "CERTIFICATE_NOT_MINE"
+
+
+def test_the_vault_of_a_threshold_key_is_not_certified_twice(threshold: World) -> None:
+    """Another key for the same vault and epoch is not signed, whoever made it."""
+    document = threshold.vault.certificate.document
+    asked = VaultProposal(document.genesis, document.vault, document.kind, document.epoch)
+    forged = wire.encode(draft_certificate(threshold.genesis, asked, (), other_key(threshold)))
+    for name in threshold.nodes:
+        error = refused(threshold, name, PayloadType.CERTIFICATE_DRAFT, forged)
+        assert error in ("CERTIFICATE_NOT_MINE", "VAULT_ALREADY_CERTIFIED")
