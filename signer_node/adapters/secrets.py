@@ -7,13 +7,16 @@ integers big-endian, so the backup made at the beginning covers every vault to c
 threshold key is kept since key generation instead, and found by what the certificate says. The host
 key stays sealed: it is loaded only for key generation and recovery.
 
-Nonces of a session live here, in memory, until they are used once or replaced by newer ones; at
-most `MAX_SESSIONS` of them, the oldest go first, and what goes unused is wiped.
+Nonces live here, in memory, for one session of each manifest: the latest round's. They go when they
+are used once, when a later round replaces them, when they are `NONCES_LIVE_S` old (as their
+commitments' envelope is then), and, the oldest first, when there would be more than `MAX_NONCES`.
+What goes unused is wiped.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import Final
 
 from signer_node.adapters.entropy import fresh
@@ -41,7 +44,9 @@ from signer_node.kernel.vault.signer_registry import (
     prove_cosigner,
 )
 
-MAX_SESSIONS: Final = 1_024
+NONCES_LIVE_S: Final = 600
+MAX_NONCES: Final = 65_536
+"""Inputs of all open sessions together; the largest manifest has 1,000."""
 _SEED_TAG: Final = "custodyd/vault-seed/v1"
 
 
@@ -52,6 +57,16 @@ def vault_seed(vault_root: bytes, genesis: bytes, vault: str, epoch: int) -> byt
     return tagged_hash(_SEED_TAG, data)
 
 
+@dataclass(slots=True)
+class _Open:
+    """The nonces of a manifest's latest round; they show nothing of themselves."""
+
+    round: int
+    nonces: Nonces
+    input_count: int
+    until: float
+
+
 class NodeSecrets(KeygenSecrets):
     """Holds the opened identity key and vault root, and opens shares (`self._shares`)."""
 
@@ -59,7 +74,7 @@ class NodeSecrets(KeygenSecrets):
         super().__init__(shares or NoShares())
         self._identity = identity
         self._vault_root = vault_root
-        self._nonces: OrderedDict[tuple[bytes, int], Nonces] = OrderedDict()
+        self._open_sessions: OrderedDict[bytes, _Open] = OrderedDict()
 
     def sign_identity(self, digest: bytes) -> bytes:
         """BIP-340 signature by the identity key."""
@@ -81,25 +96,41 @@ class NodeSecrets(KeygenSecrets):
         context = session.boot + session.manifest + session.round.to_bytes(4, "big")
         entropy = fresh(NONCE_ENTROPY_BYTES * input_count)
         commitments, nonces = signer.commit(secret, NonceRequest(input_count, context, entropy))
-        self._keep(session, nonces)
+        until = self._clock() + NONCES_LIVE_S
+        self._hold(session.manifest, _Open(session.round, nonces, input_count, until))
         return commitments
 
-    def _keep(self, session: SessionKey, nonces: Nonces) -> None:
-        before = self._nonces.pop((session.manifest, session.round), None)
-        if before is not None:
-            before.destroy()
-        self._nonces[session.manifest, session.round] = nonces
-        while len(self._nonces) > MAX_SESSIONS:
-            _oldest, unused = self._nonces.popitem(last=False)
-            unused.destroy()
+    def _hold(self, manifest: bytes, session: _Open) -> None:
+        """Make room, then keep the nonces of a manifest's new round instead of the old ones."""
+        self._drop(manifest)
+        self._drop_aged()
+        room = MAX_NONCES - session.input_count
+        while self._open_sessions and self._count_nonces() > room:
+            self._drop(next(iter(self._open_sessions)))
+        self._open_sessions[manifest] = session
+
+    def _drop(self, manifest: bytes) -> None:
+        session = self._open_sessions.pop(manifest, None)
+        if session is not None:
+            session.nonces.destroy()
+
+    def _drop_aged(self) -> None:
+        now = self._clock()
+        for manifest in [key for key, one in self._open_sessions.items() if one.until < now]:
+            self._drop(manifest)
+
+    def _count_nonces(self) -> int:
+        return sum(one.input_count for one in self._open_sessions.values())
 
     def sign(self, key: SessionKey, session: SigningSession) -> tuple[bytes, ...]:
         """One share for each input; raises Refusal(PACKAGE_ROUND_UNKNOWN) without nonces."""
-        nonces = self._nonces.pop((key.manifest, key.round), None)
-        if nonces is None:
+        self._drop_aged()
+        opened = self._open_sessions.get(key.manifest)
+        if opened is None or opened.round != key.round:
             raise Refusal(ErrorId.PACKAGE_ROUND_UNKNOWN, f"no nonces for round {key.round}")
         signer, secret = self._open(key)
-        return signer.sign(secret, session, nonces)
+        del self._open_sessions[key.manifest]
+        return signer.sign(secret, session, opened.nonces)
 
     def _seed(self, genesis: bytes, vault: str, epoch: int) -> bytes:
         return vault_seed(self._vault_root.value, genesis, vault, epoch)

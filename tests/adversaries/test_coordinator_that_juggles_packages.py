@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from signer_node import wire
+from signer_node.adapters import secrets
+from signer_node.adapters.secrets import NONCES_LIVE_S
 from signer_node.core import node as core
 from signer_node.kernel.documents.envelope import PayloadType
 from signer_node.kernel.documents.signing import (
@@ -139,7 +141,56 @@ def test_commitments_of_one_round_used_in_another(opened: Round) -> None:
     fresh = open_round(world, one.digest, ["s1", "s2"], number=2)
     assert send_package(world, moved, "s1") is ErrorId.PACKAGE_COMMITMENTS_DIFFER
     released(world, package(world, one.digest, fresh), "s1")
-    released(world, package(world, one.digest, commitments), "s1")
+    old = package(world, one.digest, commitments)
+    assert send_package(world, old, "s1") is ErrorId.PACKAGE_ROUND_UNKNOWN
+
+
+def test_one_round_of_a_manifest_is_open_the_latest(opened: Round) -> None:
+    """However many rounds are opened: the nonces of all but the last are gone at once."""
+    world, one, commitments = opened
+    rounds = {1: commitments}
+    for number in range(2, 6):
+        rounds[number] = open_round(world, one.digest, ["s1", "s2"], number)
+    for number in (1, 2, 3, 4):
+        old = package(world, one.digest, rounds[number])
+        assert send_package(world, old, "s1") is ErrorId.PACKAGE_ROUND_UNKNOWN
+    released(world, package(world, one.digest, rounds[5]), "s1")
+
+
+def test_a_share_released_before_the_next_round_is_given_again(opened: Round) -> None:
+    world, one, commitments = opened
+    built = package(world, one.digest, commitments)
+    first = released(world, built, "s1")
+    open_round(world, one.digest, ["s1"], 2)
+    assert released(world, built, "s1") == first
+
+
+def test_nonces_do_not_outlive_their_commitments(opened: Round) -> None:
+    world, one, commitments = opened
+    held = world.nodes["s1"].secrets
+    started = held._clock()
+    held._clock = lambda: started + NONCES_LIVE_S + 1
+    built = package(world, one.digest, commitments)
+    assert send_package(world, built, "s1") is ErrorId.PACKAGE_ROUND_UNKNOWN
+    finishes(world, one, 2)
+
+
+def test_nonces_in_memory_are_bounded(opened: Round, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest manifest's go first, and their packages are asked for in a new round."""
+    world, one, commitments = opened
+    monkeypatch.setattr(secrets, "MAX_NONCES", 1)
+    other = Draft(
+        world,
+        [coin(world, index=5)],
+        [request(world, "w-9", 1_000_000)],
+        change_index=3,
+        overrides={"batch_id": "b9"},
+    )
+    assert set(propose(world, other).values()) == {None}
+    later = open_round(world, other.digest, ["s1", "s2"])
+    old = package(world, one.digest, commitments)
+    assert send_package(world, old, "s1") is ErrorId.PACKAGE_ROUND_UNKNOWN
+    released(world, package(world, other.digest, later), "s1")
 
 
 def test_commitments_of_one_manifest_used_for_another() -> None:
