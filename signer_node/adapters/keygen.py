@@ -20,6 +20,8 @@ from signer_node.adapters.shares import ShareName, Shares
 from signer_node.core.ledger import KeygenKey
 from signer_node.kernel.curve import point_from_secret
 from signer_node.kernel.dkg import chilldkg
+from signer_node.kernel.dkg.faults import BadHostSeckey, BadRecoveryData
+from signer_node.kernel.dkg.simplpedpop import DKGOutput
 from signer_node.kernel.documents.vault import FrostKey
 from signer_node.kernel.errors import ErrorId, Refusal
 from signer_node.kernel.rules.keygen import frost_key, mixed_randomness, session_params
@@ -124,6 +126,20 @@ class KeygenSecrets:
         if not isinstance(state, chilldkg.ParticipantState2):
             raise _interrupted(key)
         output, recovery_data = chilldkg.participant_finalize(state, message)
+        return self._seal_outcome(key, output, recovery_data)
+
+    def recover_share(self, key: KeygenKey, recovery_data: bytes) -> FrostKey:
+        """The outcome again; rule 3. Raises Refusal(RECOVERY_DATA_INVALID)."""
+        ceremony = self._confirmed(key)
+        try:
+            output, params = chilldkg.participant_recover(ceremony.host_secret, recovery_data)
+        except (BadRecoveryData, BadHostSeckey) as fault:
+            raise Refusal(ErrorId.RECOVERY_DATA_INVALID, str(fault)) from None
+        if params != session_params(key.genesis) or output.secshare is None:
+            raise Refusal(ErrorId.RECOVERY_DATA_INVALID, "of another quorum")
+        return self._seal_outcome(key, output, recovery_data)
+
+    def _seal_outcome(self, key: KeygenKey, output: DKGOutput, recovery_data: bytes) -> FrostKey:
         if output.secshare is None:
             raise _interrupted(key)
         outcome = frost_key(key.genesis, output, recovery_data)

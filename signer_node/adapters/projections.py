@@ -25,7 +25,8 @@ from signer_node.kernel.documents.vault import (
     VaultProposal,
 )
 from signer_node.kernel.errors import ErrorId, Refusal
-from signer_node.wire import decode, decode_body, open_countersigned, open_signed
+from signer_node.kernel.vault.making import MADE_TOGETHER
+from signer_node.wire import decode, decode_body, encode, open_countersigned, open_signed
 
 SCHEMA: Final = """
 CREATE TABLE genesis (digest BLOB NOT NULL, body BLOB NOT NULL) STRICT;
@@ -36,6 +37,7 @@ CREATE TABLE keygen (
     vault TEXT NOT NULL, epoch INTEGER NOT NULL, proposal BLOB NOT NULL,
     confirmed INTEGER NOT NULL, started INTEGER NOT NULL, outcome BLOB,
     PRIMARY KEY (vault, epoch)) STRICT;
+CREATE TABLE quarantine (since_s INTEGER NOT NULL) STRICT;
 CREATE TABLE certificate (
     digest BLOB PRIMARY KEY, vault TEXT NOT NULL, epoch INTEGER NOT NULL, body BLOB NOT NULL,
     certified INTEGER NOT NULL, countersigned BLOB) STRICT;
@@ -76,8 +78,8 @@ CREATE TABLE refused (
     PRIMARY KEY (subject, error)) STRICT;
 """
 TABLES: Final = (
-    "genesis", "vault_key", "keygen", "certificate", "header", "request", "manifest", "payment",
-    "input", "change", "decision", "commitment", "refused",
+    "genesis", "vault_key", "keygen", "quarantine", "certificate", "header", "request", "manifest",
+    "payment", "input", "change", "decision", "commitment", "refused",
 )  # fmt: skip
 
 
@@ -150,6 +152,19 @@ def _keygen_started(connection: sqlite3.Connection, written: Written) -> None:
         "UPDATE keygen SET started = ? WHERE vault = ? AND epoch = ?",
         (proposal.attempt, proposal.vault, proposal.epoch),
     )
+
+
+def _share_recovered(connection: sqlite3.Connection, written: Written) -> None:
+    outcome = decode(KeygenOutcome, written.body)
+    proposal = VaultProposal(
+        outcome.genesis, outcome.vault, MADE_TOGETHER, outcome.epoch, outcome.attempt
+    )
+    connection.execute(
+        "INSERT INTO keygen VALUES (?, ?, ?, 0, 0, ?) ON CONFLICT (vault, epoch)"
+        " DO UPDATE SET outcome = excluded.outcome",
+        (outcome.vault, outcome.epoch, encode(proposal), written.body),
+    )
+    connection.execute("INSERT INTO quarantine VALUES (?)", (written.written_at_s,))
 
 
 def _keygen_finished(connection: sqlite3.Connection, written: Written) -> None:
@@ -258,6 +273,7 @@ _PROJECT: Final[dict[RecordKind, Callable[[sqlite3.Connection, Written], None]]]
     RecordKind.KEYGEN_CONFIRMED: _keygen_confirmed,
     RecordKind.KEYGEN_STARTED: _keygen_started,
     RecordKind.KEYGEN_FINISHED: _keygen_finished,
+    RecordKind.SHARE_RECOVERED: _share_recovered,
     RecordKind.CERTIFICATE_SIGNED: _certificate_signed,
     RecordKind.VAULT_CERTIFIED: _vault_certified,
     RecordKind.MANIFEST_CHECKED: _manifest_checked,

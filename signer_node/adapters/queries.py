@@ -80,6 +80,10 @@ class Queries:
         row = self._row(sql, vault, epoch)
         return None if row is None else _keygen_entry(row)
 
+    def quarantined_since_s(self) -> int:
+        """When this node last came back without its journal; 0: never."""
+        return int(self._value("SELECT coalesce(max(since_s), 0) FROM quarantine"))
+
     def vault_count(self) -> int:
         """How many vaults this node gave a key for, or was asked to make one together."""
         sql = "SELECT count(*) FROM (SELECT vault FROM vault_key UNION SELECT vault FROM keygen)"

@@ -94,6 +94,21 @@ def confirm(node: Node, vault: str, epoch: int) -> Step:
     return keygen.confirm(node, genesis, vault, epoch)
 
 
+def recover(node: Node, certificate: bytes, recovery_data: bytes, host_secret: bytes) -> Step:
+    """This node's share of a certified vault again, by its host key; the node is quarantined."""
+    genesis = node.ledger.genesis()
+    if genesis is None:
+        raise Refusal(ErrorId.GENESIS_NOT_CONFIRMED, "a share is of a confirmed quorum")
+    body, _signatures = wire.open_countersigned(certificate)
+    document = wire.decode(VaultCertificate, body)
+    place = (document.vault, document.epoch)
+    node.secrets.admit_host(place, host_secret, b"", node.host_key)
+    try:
+        return keygen.recover(node, genesis, certificate, recovery_data)
+    finally:
+        node.secrets.end_keygen(*place)
+
+
 def _require_room(node: Node, proposal: VaultProposal) -> None:
     """A new vault needs room; one that is known has it."""
     if node.ledger.keygen(proposal.vault, proposal.epoch) is not None:

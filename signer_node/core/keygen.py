@@ -29,6 +29,7 @@ from signer_node.kernel.documents.genesis import Genesis
 from signer_node.kernel.documents.journal import RecordKind
 from signer_node.kernel.documents.signed import Body, document_digest
 from signer_node.kernel.documents.vault import (
+    MAX_ATTEMPTS,
     KeygenMessage,
     KeygenOutcome,
     RecoveryAcknowledgement,
@@ -36,6 +37,7 @@ from signer_node.kernel.documents.vault import (
     VaultProposal,
 )
 from signer_node.kernel.errors import ErrorId, Refusal
+from signer_node.kernel.rules.certify import check_certificate, check_countersignatures
 from signer_node.kernel.rules.keygen import named
 
 KEYGEN_LIFETIME_S: Final = 7 * 86_400
@@ -103,6 +105,28 @@ def check_own_outcome(node: Node, certificate: VaultCertificate) -> None:
     if certificate.frost != entry.outcome.frost or entry.proposal.kind is not certificate.kind:
         raise Refusal(ErrorId.CERTIFICATE_NOT_MINE, "its key is not the one made here")
     node.secrets.check_share(certificate.vault, certificate.epoch, entry.outcome.frost)
+
+
+def recover(node: Node, genesis: Body[Genesis], countersigned: bytes, recovery_data: bytes) -> Step:
+    """A lost node comes back: its share from the host key in memory and the recovery data.
+
+    The vault's certificate says which share it has to be. Later proposals of attempts that lie in
+    the mailbox are all older than this outcome.
+    """
+    body, signatures = wire.open_countersigned(countersigned)
+    certificate = wire.decode_body(VaultCertificate, body)
+    check_certificate(certificate, genesis)
+    check_countersignatures(certificate, genesis, signatures)
+    document = certificate.document
+    key = KeygenKey(document.vault, document.epoch, MAX_ATTEMPTS, genesis.document)
+    frost = node.secrets.recover_share(key, recovery_data)
+    if frost != document.frost:
+        raise Refusal(ErrorId.RECOVERY_DATA_INVALID, f"of another vault than {document.vault}")
+    outcome = KeygenOutcome(genesis.digest, key.vault, key.epoch, key.attempt, frost)
+    records = [Record(RecordKind.SHARE_RECOVERED, wire.encode(outcome))]
+    if node.ledger.certificate(certificate.digest) is None:
+        records.append(Record(RecordKind.VAULT_CERTIFIED, countersigned))
+    return Step(records=tuple(records))
 
 
 def acknowledgement(outcome: KeygenOutcome) -> Outgoing:

@@ -80,6 +80,9 @@ class Ledger(Protocol):
     def keygen(self, vault: str, epoch: int) -> KeygenEntry | None:
         """How far the key generation of a vault and epoch came."""
 
+    def quarantined_since_s(self) -> int:
+        """When this node last came back without its journal; 0: never."""
+
     def vault_count(self) -> int:
         """How many vaults this node gave a key for."""
 
@@ -177,6 +180,12 @@ class Secrets(Protocol):
 
     def finish_keygen(self, key: KeygenKey, message: bytes) -> FrostKey:
         """The outcome, for the coordinator's second; share and recovery data are durable then."""
+
+    def recover_share(self, key: KeygenKey, recovery_data: bytes) -> FrostKey:
+        """The outcome again, from host key and recovery data; the share is durable then.
+
+        Raises Refusal(RECOVERY_DATA_INVALID).
+        """
 
     def end_keygen(self, vault: str, epoch: int) -> None:
         """Forget host key and states: the vault is certified."""

@@ -37,6 +37,8 @@ from signer_node.kernel.rules.decide import Subject, check_approval, requesters_
 from signer_node.kernel.rules.facts import BlockFact
 
 MAX_OPEN_MANIFESTS: Final = 256
+# How far the clocks of this node and of the exchange may be apart.
+QUARANTINE_MARGIN_S: Final = 600
 VERDICT_LIFETIME_S: Final = 7 * 86_400
 _MAX_DETAIL: Final = 500
 
@@ -51,6 +53,9 @@ def on_proposal(node: Node, genesis: Body[Genesis], payload: bytes, now_s: int) 
         raise Refusal(ErrorId.SESSION_LIMIT_REACHED, f"{MAX_OPEN_MANIFESTS} manifests are open")
     checked = check_received(node.ledger, genesis, received, now_s)
     record = Record(RecordKind.MANIFEST_CHECKED, payload)
+    quarantine = _quarantine(node.ledger, received)
+    if quarantine is not None:
+        return Step(records=(record,), outbox=(verdict(digest, quarantine),))
     if checked.expired:
         expired = Refusal(ErrorId.MANIFEST_EXPIRED, f"at {received.body.document.expires_at_s}")
         return Step(records=(record,), outbox=(verdict(digest, expired),))
@@ -105,8 +110,13 @@ def require_manifest(ledger: Ledger, digest: bytes) -> ManifestEntry:
 def recheck(
     ledger: Ledger, genesis: Body[Genesis], entry: ManifestEntry, now_s: int
 ) -> CheckedManifest:
-    """Check a journaled manifest again as of now; raises Refusal, MANIFEST_EXPIRED included."""
-    checked = check_received(ledger, genesis, open_proposal(entry.proposal), now_s)
+    """Check a journaled manifest again as of now; raises Refusal, MANIFEST_EXPIRED and
+    QUARANTINED included."""
+    received = open_proposal(entry.proposal)
+    checked = check_received(ledger, genesis, received, now_s)
+    quarantine = _quarantine(ledger, received)
+    if quarantine is not None:
+        raise quarantine
     if checked.expired:
         raise Refusal(
             ErrorId.MANIFEST_EXPIRED, f"at {checked.body.document.expires_at_s}, now {now_s}"
@@ -119,6 +129,21 @@ def check_received(
 ) -> CheckedManifest:
     """Fetch the facts that the manifest's ids ask for, and apply the rules."""
     return check_manifest(received, _facts(ledger, genesis, received, now_s))
+
+
+def _quarantine(ledger: Ledger, received: ReceivedManifest) -> Refusal | None:
+    """A node that came back without its journal cannot know what it released before (G6): it signs
+    only requests issued well after that, by the word of their signed bodies. It reads all, to know
+    again which change indices were used."""
+    since_s = ledger.quarantined_since_s()
+    if not since_s:
+        return None
+    for request in received.requests:
+        if request.document.issued_at_s <= since_s + QUARANTINE_MARGIN_S:
+            return Refusal(ErrorId.QUARANTINED, request.document.withdrawal_id)
+    if not received.requests:
+        return Refusal(ErrorId.QUARANTINED, "a manifest that pays no request")
+    return None
 
 
 def _facts(

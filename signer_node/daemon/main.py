@@ -11,7 +11,6 @@ from typing import Any, Final
 from signer_node.console.terminal import complain
 from signer_node.daemon import look_commands as look
 from signer_node.daemon import operator_commands as operator
-from signer_node.daemon import vault_commands as vaults
 from signer_node.daemon.config import Configuration, load
 from signer_node.kernel.documents.manifest import RejectReason
 from signer_node.kernel.errors import ExitCode, Refusal
@@ -48,6 +47,18 @@ def _node(name: str) -> Command:
         from signer_node.daemon import node_commands
 
         command: Command = getattr(node_commands, name)
+        return command(args, configuration)
+
+    return run
+
+
+def _vault(name: str) -> Command:
+    """A command of vault_commands, likewise."""
+
+    def run(args: argparse.Namespace, configuration: Configuration) -> ExitCode:
+        from signer_node.daemon import vault_commands
+
+        command: Command = getattr(vault_commands, name)
         return command(args, configuration)
 
     return run
@@ -212,16 +223,30 @@ def _add_vaults(commands: Any) -> None:
     vault = commands.add_parser("vault", help="vaults and their key generation").add_subparsers(
         required=True, metavar="COMMAND"
     )
-    _add(vault, "list", vaults.vault_list, "the vaults of this node, and what waits for you")
-    parser = _add(vault, "show", vaults.vault_show, "who makes a vault's key together")
+    _add(vault, "list", _vault("vault_list"), "the vaults of this node, and what waits for you")
+    parser = _add(vault, "show", _vault("vault_show"), "who makes a vault's key together")
     parser.add_argument("vault")
     parser = _add(
-        vault, "confirm", vaults.vault_confirm, "look at who makes a vault's key, and take part"
+        vault, "confirm", _vault("vault_confirm"), "look at who makes a vault's key, and take part"
     )
     parser.add_argument("vault")
     parser.add_argument("--yes", metavar="FINGERPRINT", help="the whole fingerprint, for scripts")
     parser.add_argument("--entropy-file", metavar="FILE", help="mix this into the randomness")
     parser.add_argument("--dice", action="store_true", help="mix in what you type")
+    _passphrase(parser)
+    parser = _add(
+        vault, "recovery", _vault("vault_recovery"), "write a vault's recovery data to a file"
+    )
+    parser.add_argument("vault")
+    parser.add_argument("--out", required=True, metavar="FILE")
+    _passphrase(parser)
+    parser = _add(
+        commands, "recover", _vault("recover"), "give a node that lost it its share again"
+    )
+    parser.add_argument("recovery_data", metavar="RECOVERY_DATA")
+    parser.add_argument("--certificate", required=True, metavar="FILE", help="the vault's")
+    parser.add_argument("--genesis", metavar="FILE", help="for a node that lost its journal too")
+    parser.add_argument("--words", help="the 24 words; asked for when not given")
     _passphrase(parser)
 
 

@@ -7,8 +7,12 @@ import argparse
 from pathlib import Path
 from typing import Final
 
-from signer_node.adapters.folder import Folder, read_file
-from signer_node.adapters.keystore import HOST, Keystore
+from signer_node.adapters.clock import Clock
+from signer_node.adapters.entropy import boot_id
+from signer_node.adapters.folder import Folder, locked, read_file, write_file
+from signer_node.adapters.journal import Journal, Writer, connect, connect_read_only, reader
+from signer_node.adapters.keystore import HOST, IDENTITY, VAULT_ROOT, Keystore
+from signer_node.adapters.shares import ShareFiles, ShareName, share_sealing_key
 from signer_node.console import keygen_screen
 from signer_node.console.messages import (
     ConfirmVaultRequest,
@@ -20,11 +24,20 @@ from signer_node.console.messages import (
 from signer_node.console.server import ask
 from signer_node.console.terminal import ask as ask_person
 from signer_node.console.terminal import say, say_json
+from signer_node.core import ceremony
+from signer_node.core import node as core
+from signer_node.core.ledger import Node
 from signer_node.daemon.config import Configuration
 from signer_node.daemon.look_commands import ask_daemon
 from signer_node.daemon.passphrase import passphrase_source, read_passphrase
+from signer_node.daemon.run import open_keys
+from signer_node.kernel.documents.vault import KeygenOutcome
 from signer_node.kernel.errors import ErrorId, ExitCode, Refusal
 
+QUARANTINE: Final = (
+    "QUARANTINE: this node does not know what it signed before; it signs requests issued from now\n"
+    "on. The node that it replaces must never run again."
+)
 MAX_ENTROPY: Final = 64 * 1024
 MIN_ENTROPY: Final = 16
 
@@ -76,6 +89,72 @@ def vault_confirm(args: argparse.Namespace, configuration: Configuration) -> Exi
         say_json({"vault": proposal.vault, "attempt": proposal.attempt, "confirmed": True})
     else:
         say(f"confirmed: this node takes part in making the key of {proposal.vault}")
+    return ExitCode.OK
+
+
+def vault_recovery(args: argparse.Namespace, configuration: Configuration) -> ExitCode:
+    """Write a vault's recovery data into a file, for a node that lost its own."""
+    folder = Folder(configuration.data_dir)
+    root = Keystore(folder.keys).open(
+        VAULT_ROOT, read_passphrase(passphrase_source(args, configuration))
+    )
+    shares = ShareFiles(folder.shares, share_sealing_key(root.value))
+    identity_key = Keystore(folder.keys).sealed(IDENTITY).public
+    journal = Journal(connect_read_only(folder.journal), reader(identity_key))
+    try:
+        outcome = _outcome(journal, args.vault)
+    finally:
+        journal.close()
+    name = ShareName(outcome.vault, outcome.epoch, outcome.frost.recovery)
+    write_file(Path(args.out), shares.recovery_data(name))
+    if args.json:
+        say_json({"file": args.out, "recovery": outcome.frost.recovery.hex()})
+    else:
+        say(f"wrote {args.out}: confidential; with a node's host key it gives that node's share")
+    return ExitCode.OK
+
+
+def _outcome(journal: Journal, vault: str) -> KeygenOutcome:
+    found = [one.outcome for one in journal.keygens() if one.proposal.vault == vault]
+    if not found or found[-1] is None:
+        raise Refusal(ErrorId.SUBJECT_NOT_FOUND, f"no key of {vault} was made here")
+    return found[-1]
+
+
+def recover(args: argparse.Namespace, configuration: Configuration) -> ExitCode:
+    """Give a node its share again, from its host key and the recovery data; it is quarantined.
+
+    The daemon must not run. The keys are those of a backup; the journal may be lost.
+    """
+    folder = Folder(configuration.data_dir)
+    recovery_data = read_file(Path(args.recovery_data))
+    certificate = read_file(Path(args.certificate))
+    keystore = Keystore(folder.keys)
+    host_key = keystore.sealed(HOST).public
+    with locked(folder.root):
+        passphrase = read_passphrase(passphrase_source(args, configuration))
+        secrets = open_keys(folder, passphrase).secrets
+        host = keystore.open(HOST, passphrase)
+        identity_key = keystore.sealed(IDENTITY).public
+        boot = boot_id()
+        journal = Journal(
+            connect(folder.journal), Writer(identity_key, secrets.sign_identity, boot)
+        )
+        node = Node(identity_key, host_key, boot, journal, secrets)
+        now_s = Clock(not_before_s=journal.head().written_at_s).now_s()
+        if journal.genesis() is None:
+            if args.genesis is None:
+                raise Refusal(ErrorId.GENESIS_NOT_CONFIRMED, "give --genesis FILE")
+            words = args.words or ask_person("the 24 words of the genesis: ")
+            raw = read_file(Path(args.genesis))
+            journal.commit(core.confirm_genesis(node, raw, words), now_s)
+        vault = ceremony.recover(node, certificate, recovery_data, host.value)
+        journal.commit(vault, now_s)
+        journal.close()
+    if args.json:
+        say_json({"recovered": True, "quarantined_since_s": now_s})
+    else:
+        say(f"the share is here again\n{QUARANTINE}")
     return ExitCode.OK
 
 

@@ -159,6 +159,15 @@ class ErrorId(Enum):
         "the host key given is not the one that the genesis names for this node",
         "open the host key of this very node",
     )
+    RECOVERY_DATA_INVALID = _by_operator(
+        "recovery data is of no successful key generation, or of another quorum or vault",
+        "get the recovery data of this vault from another node",
+    )
+    QUARANTINED = _local(
+        "this node came back without its journal, and the request may have been paid before",
+        "others sign it; this node signs requests issued after its recovery",
+        ExitCode.REFUSED,
+    )
     SHARE_MISSING = _local(
         "this node's share of a vault key is not where it was kept",
         "restore it from a backup, or by `signer-node recover`",

@@ -79,6 +79,7 @@ RECORDS: Final = {
     RecordKind.KEYGEN_CONFIRMED: "VaultProposal",
     RecordKind.KEYGEN_STARTED: "VaultProposal",
     RecordKind.KEYGEN_FINISHED: "KeygenOutcome",
+    RecordKind.SHARE_RECOVERED: "KeygenOutcome, from host key and recovery data",
     RecordKind.CERTIFICATE_SIGNED: "VaultCertificate, signed here, not yet by all",
     RecordKind.VAULT_CERTIFIED: "Countersigned VaultCertificate",
     RecordKind.MANIFEST_CHECKED: "ManifestProposal",

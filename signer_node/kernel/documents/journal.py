@@ -38,6 +38,7 @@ class RecordKind(Enum):
     KEYGEN_CONFIRMED = 13
     KEYGEN_STARTED = 14
     KEYGEN_FINISHED = 15
+    SHARE_RECOVERED = 16
 
 
 @dataclass(frozen=True, slots=True)

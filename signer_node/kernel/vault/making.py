@@ -4,7 +4,8 @@ from typing import Final
 
 from signer_node.kernel.vault.interface import VaultKindId
 
-_MADE_TOGETHER: Final = frozenset({VaultKindId.TAPROOT_FROST})
+MADE_TOGETHER: Final = VaultKindId.TAPROOT_FROST
+"""The one kind whose key comes from a key generation."""
 
 
 def is_made_together(kind: VaultKindId) -> bool:
@@ -12,7 +13,7 @@ def is_made_together(kind: VaultKindId) -> bool:
 
     Otherwise each node makes a key of its own and proves that it holds it.
     """
-    return kind in _MADE_TOGETHER
+    return kind is MADE_TOGETHER
 
 
 def kind_name(kind: VaultKindId) -> str:

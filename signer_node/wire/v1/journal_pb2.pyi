@@ -56,6 +56,8 @@ class _RecordKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RecordKind
     """Body: VaultProposal; this node takes part in this attempt, once."""
     RECORD_KIND_KEYGEN_FINISHED: _RecordKind.ValueType  # 15
     """Body: KeygenOutcome; share and recovery data are durable."""
+    RECORD_KIND_SHARE_RECOVERED: _RecordKind.ValueType  # 16
+    """Body: KeygenOutcome; the share came back from host key and recovery data: quarantine begins."""
 
 class RecordKind(_RecordKind, metaclass=_RecordKindEnumTypeWrapper): ...
 
@@ -90,6 +92,8 @@ RECORD_KIND_KEYGEN_STARTED: RecordKind.ValueType  # 14
 """Body: VaultProposal; this node takes part in this attempt, once."""
 RECORD_KIND_KEYGEN_FINISHED: RecordKind.ValueType  # 15
 """Body: KeygenOutcome; share and recovery data are durable."""
+RECORD_KIND_SHARE_RECOVERED: RecordKind.ValueType  # 16
+"""Body: KeygenOutcome; the share came back from host key and recovery data: quarantine begins."""
 Global___RecordKind: _TypeAlias = RecordKind  # noqa: Y015
 
 @_typing.final
