@@ -52,6 +52,7 @@ CURSOR_FACT: Final = "event_cursor"
 CURSOR_BYTES: Final = 8
 MAX_CLAIMS: Final = 100_000
 MAX_OPEN: Final = 10_000
+MAX_TOLD: Final = 10_000
 MAX_CONFIRMATIONS_A_ROUND: Final = 100
 
 _ENDED: Final = frozenset(
@@ -93,6 +94,8 @@ class Backend:
     _claims: dict[Outpoint, DepositClaim] = field(default_factory=dict)
     _announced: dict[str, int] = field(default_factory=dict)
     _vaults: dict[str, CertifiedVault] = field(default_factory=dict)
+    _told: set[tuple[str, str]] = field(default_factory=set)
+    _finished_at: bytes = b""
     _listed_at: float | None = None
     _reader: EventReader | None = None
 
@@ -190,7 +193,7 @@ class Backend:
         try:
             signed = confirm(payer, batch_id, proposal, headers.tip().height, self.now_s())
         except (CustodydError, Refusal, BitcoinFault) as fault:
-            self.report("manifest refused", batch_id=batch_id, error=str(fault))
+            self._tell_refusal(batch_id, str(fault))
             return False
         try:
             self.coordinator.confirm_manifest(batch_id, signed)
@@ -201,6 +204,15 @@ class Backend:
             return False
         self.report("manifest confirmed", batch_id=batch_id)
         return True
+
+    def _tell_refusal(self, batch_id: str, error: str) -> None:
+        """Once for each reason: the manifest is listed until the coordinator gives it up."""
+        if (batch_id, error) in self._told:
+            return
+        if len(self._told) >= MAX_TOLD:
+            self._told.clear()
+        self._told.add((batch_id, error))
+        self.report("manifest refused", batch_id=batch_id, error=error)
 
     # --- what the coordinator lists ---
 
@@ -263,7 +275,11 @@ class Backend:
             tip = headers.tip()
             self.report("chain", height=tip.height, tip=tip.hash[::-1].hex())
         self._credit(headers)
-        self._finish(headers)
+        tip_hash = headers.tip().hash
+        if tip_hash != self._finished_at:
+            # A payment becomes final by a new block and by nothing else.
+            self._finish(headers)
+            self._finished_at = tip_hash
 
     def _credit(self, headers: LedgerHeaders) -> None:
         for claim in tuple(self._claims.values()):
