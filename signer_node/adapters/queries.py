@@ -73,8 +73,8 @@ class Queries:
         return None if row is None else bytes(row[0])
 
     def vault_count(self) -> int:
-        """How many vaults this node gave a key for."""
-        return int(self._value("SELECT count(DISTINCT vault) FROM vault_key"))
+        """How many keys this node gave, one for each vault and epoch."""
+        return int(self._value("SELECT count(*) FROM vault_key"))
 
     def headers(self) -> SqliteHeaders:
         """The verified header chain."""
@@ -141,8 +141,30 @@ class Queries:
         return ManifestEntry(digest, proposal, row[1], bool(row[2]))
 
     def open_manifests(self, now_s: int) -> int:
-        """How many checked manifests have not expired."""
-        return int(self._value("SELECT count(*) FROM manifest WHERE expires_at_s >= ?", now_s))
+        """How many checked manifests have not expired and were not rejected here."""
+        sql = "SELECT count(*) FROM manifest WHERE expires_at_s >= ? AND NOT rejected"
+        return int(self._value(sql, now_s))
+
+    def manifests_since(self, at_s: int) -> int:
+        """How many manifests were journaled at or after a time."""
+        return int(self._value("SELECT count(*) FROM manifest WHERE journaled_at_s >= ?", at_s))
+
+    def refusals_since(self, at_s: int) -> int:
+        """How many refusals were journaled at or after a time."""
+        first = self._first_record_since(at_s)
+        return int(self._value("SELECT count(*) FROM refused WHERE record >= ?", first))
+
+    def _first_record_since(self, at_s: int) -> int:
+        """The first record of that time, found by halving: their times never go back."""
+        low, high = 1, int(self._value("SELECT coalesce(max(sequence), 0) + 1 FROM record"))
+        while low < high:
+            middle = (low + high) // 2
+            raw = self._value("SELECT raw FROM record WHERE sequence = ?", middle)
+            if open_signed(JournalRecord, raw).document.written_at_s < at_s:
+                low = middle + 1
+            else:
+                high = middle
+        return low
 
     def commitment(self, manifest: bytes, round_number: int) -> CommitmentEntry | None:
         """What this node committed to in a round."""

@@ -38,7 +38,7 @@ def on_proposal(node: Node, genesis: Body[Genesis], payload: bytes) -> Step:
     if given is not None:
         return Step(outbox=(_outgoing(PayloadType.COSIGNER_KEY, given),))
     if node.ledger.vault_count() >= MAX_VAULTS:
-        raise Refusal(ErrorId.VAULT_LIMIT_REACHED, f"{MAX_VAULTS} vaults")
+        raise Refusal(ErrorId.VAULT_LIMIT_REACHED, f"{MAX_VAULTS} vaults and epochs")
     seat = _my_seat(node, genesis.document)
     cosigner = node.secrets.make_cosigner(proposal, seat.name, genesis.document.network)
     key = CosignerKey(genesis.digest, proposal.vault, proposal.kind, proposal.epoch, cosigner)

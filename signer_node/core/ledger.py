@@ -58,7 +58,7 @@ class Ledger(Protocol):
         """The Signed CosignerKey that this node gave for a vault and epoch."""
 
     def vault_count(self) -> int:
-        """How many vaults this node gave a key for."""
+        """How many keys this node gave, one for each vault and epoch."""
 
     def headers(self) -> HeaderSource:
         """The verified header chain."""
@@ -85,7 +85,13 @@ class Ledger(Protocol):
         """The Signed approvals and rejections journaled here over a manifest, oldest first."""
 
     def open_manifests(self, now_s: int) -> int:
-        """How many checked manifests have not expired."""
+        """How many checked manifests have not expired and were not rejected here."""
+
+    def manifests_since(self, at_s: int) -> int:
+        """How many manifests were journaled at or after a time."""
+
+    def refusals_since(self, at_s: int) -> int:
+        """How many refusals were journaled at or after a time."""
 
     def commitment(self, manifest: bytes, round_number: int) -> CommitmentEntry | None:
         """What this node committed to in a round."""

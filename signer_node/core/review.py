@@ -37,6 +37,8 @@ from signer_node.kernel.rules.decide import Subject, check_approval, requesters_
 from signer_node.kernel.rules.facts import BlockFact
 
 MAX_OPEN_MANIFESTS: Final = 256
+MAX_MANIFESTS_A_DAY: Final = 20_000
+_DAY_S: Final = 86_400
 VERDICT_LIFETIME_S: Final = 7 * 86_400
 _MAX_DETAIL: Final = 500
 
@@ -47,14 +49,22 @@ def on_proposal(node: Node, genesis: Body[Genesis], payload: bytes, now_s: int) 
     digest = received.body.digest
     if node.ledger.manifest(digest) is not None:
         return Step(outbox=(verdict(digest, None),))
-    if node.ledger.open_manifests(now_s) >= MAX_OPEN_MANIFESTS:
-        raise Refusal(ErrorId.SESSION_LIMIT_REACHED, f"{MAX_OPEN_MANIFESTS} manifests are open")
+    _check_room(node.ledger, now_s)
     checked = check_received(node.ledger, genesis, received, now_s)
     record = Record(RecordKind.MANIFEST_CHECKED, payload)
     if checked.expired:
         expired = Refusal(ErrorId.MANIFEST_EXPIRED, f"at {received.body.document.expires_at_s}")
         return Step(records=(record,), outbox=(verdict(digest, expired),))
     return Step(records=(record,), outbox=(verdict(digest, None),), notices=(Notice(digest),))
+
+
+def _check_room(ledger: Ledger, now_s: int) -> None:
+    """Raise Refusal(SESSION_LIMIT_REACHED): a coordinator must not fill the node's disk with
+    manifests that nobody is asked about or that expire at once."""
+    if ledger.open_manifests(now_s) >= MAX_OPEN_MANIFESTS:
+        raise Refusal(ErrorId.SESSION_LIMIT_REACHED, f"{MAX_OPEN_MANIFESTS} manifests are open")
+    if ledger.manifests_since(now_s - _DAY_S) >= MAX_MANIFESTS_A_DAY:
+        raise Refusal(ErrorId.SESSION_LIMIT_REACHED, f"{MAX_MANIFESTS_A_DAY} manifests in a day")
 
 
 def on_decision(node: Node, genesis: Body[Genesis], payload: bytes, now_s: int) -> Step:
@@ -65,8 +75,13 @@ def on_decision(node: Node, genesis: Body[Genesis], payload: bytes, now_s: int) 
     if seat is None or me is None or seat.node != me.name:
         raise Refusal(ErrorId.OPERATOR_KEY_UNKNOWN, f"key {received.key.hex()}")
     entry = require_manifest(node.ledger, received.document.manifest)
-    checked = recheck(node.ledger, genesis, entry, now_s)
-    check_approval(received, genesis, subject_of(checked), now_s)
+    if received.document.decision is Decision.REJECT:
+        # A no binds whatever became of the manifest: who turns the chain under it for a moment
+        # must not silence its operators.
+        subject = Subject(entry.digest, genesis.digest, frozenset())
+    else:
+        subject = subject_of(recheck(node.ledger, genesis, entry, now_s))
+    check_approval(received, genesis, subject, now_s)
     outgoing = Outgoing(PayloadType.APPROVAL, payload, VERDICT_LIFETIME_S)
     if payload in node.ledger.decisions(entry.digest):
         return Step(outbox=(outgoing,))
