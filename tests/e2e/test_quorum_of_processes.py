@@ -120,7 +120,8 @@ def test_the_coordinator_killed_at_every_transition_pays_each_line_once(
     seen = set(crashed.read_text().split("\n")) - {""}
     kinds = {one.partition(".")[0] for one in seen}
     assert {"chain", "batch", "round"} <= kinds, seen
-    assert {"batch.proposed", "batch.approved", "batch.committed", "batch.signed"} <= seen, seen
+    steps = ("proposed", "approved", "committed", "broadcast", "confirmed", "final")
+    assert {f"batch.{one}" for one in steps} <= seen, seen
     cluster.coordinator.start()
 
 
