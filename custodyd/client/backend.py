@@ -270,7 +270,10 @@ class Backend:
     def _follow(self) -> None:
         genesis = pinned_genesis(self.ledger).document
         headers = LedgerHeaders(self.ledger)
-        new = follow(headers, self.chain, genesis, self.now_s())
+        try:
+            new = follow(headers, self.chain, genesis, self.now_s())
+        finally:
+            self._tell_reversed(headers)
         if new:
             tip = headers.tip()
             self.report("chain", height=tip.height, tip=tip.hash[::-1].hex())
@@ -280,6 +283,16 @@ class Backend:
             # A payment becomes final by a new block and by nothing else.
             self._finish(headers)
             self._finished_at = tip_hash
+
+    def _tell_reversed(self, headers: LedgerHeaders) -> None:
+        """Whoever booked a credit by its line hears by a line that it is none any more."""
+        for credit in headers.reversed:
+            self.report(
+                "deposit reversed",
+                outpoint=str(credit.outpoint),
+                index=credit.index,
+                amount_sat=credit.amount_sat,
+            )
 
     def _credit(self, headers: LedgerHeaders) -> None:
         for claim in tuple(self._claims.values()):

@@ -489,12 +489,12 @@ class ClientLedger:
             return True
 
     def reverse_credits(self, block_hashes: Sequence[bytes]) -> tuple[Credit, ...]:
-        """Mark credits of blocks that left the best chain; returns them."""
+        """Mark what stands credited by blocks that left the best chain; returns it."""
         marks = ", ".join("?" * len(block_hashes))
         with self.transaction() as connection:
             rows = connection.execute(
                 f"UPDATE deposits SET state = 'REVERSED' WHERE block_hash IN ({marks})"  # noqa: S608
-                f" RETURNING {_CREDIT_COLUMNS}",
+                f" AND state = 'CREDITED' RETURNING {_CREDIT_COLUMNS}",
                 list(block_hashes),
             ).fetchall()
         return tuple(map(_credit, rows))

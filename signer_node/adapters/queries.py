@@ -108,8 +108,15 @@ class Queries:
         )
 
     def own_outputs(self, txids: Sequence[bytes]) -> tuple[OwnOutput, ...]:
-        """Change outputs of manifests checked here, by the transaction's id."""
-        sql = "SELECT DISTINCT txid, vout, value_sat, script, position FROM change WHERE txid = ?"
+        """Change outputs of manifests checked here, by the transaction's id.
+
+        Not those of a rejected one: what is built on it may never confirm, and the withdrawals
+        that it pays are bound to it for ever.
+        """
+        sql = (
+            "SELECT DISTINCT change.txid, vout, value_sat, script, position FROM change"
+            " JOIN manifest ON digest = manifest WHERE change.txid = ? AND NOT rejected"
+        )
         return tuple(
             OwnOutput(Outpoint(txid, vout), TxOut(value_sat, script), index)
             for one in dict.fromkeys(txids)

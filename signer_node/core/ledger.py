@@ -70,7 +70,7 @@ class Ledger(Protocol):
         """Every manifest for which this node released a share that pays one of these ids."""
 
     def own_outputs(self, txids: Sequence[bytes]) -> tuple[OwnOutput, ...]:
-        """Change outputs of manifests checked here, by the transaction's id."""
+        """Change outputs of manifests checked and not rejected here, by the transaction's id."""
 
     def highest_change_index(self, certificate: bytes) -> int:
         """Highest change index in any manifest read for this vault; -1 for none."""

@@ -5,6 +5,7 @@ somebody says no, a genesis with more in it than its words tell (PROTOCOL.md G3,
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -14,15 +15,18 @@ from signer_node.console.messages import PendingGenesis, Shown, ShowRequest
 from signer_node.console.view import View, view_of
 from signer_node.daemon.answers import Console
 from signer_node.daemon.look_commands import _genesis_text
-from signer_node.daemon.notice import Notifier
+from signer_node.daemon.notice import Notifier, Waiting
 from signer_node.daemon.operator_commands import _require_whole_digest
 from signer_node.daemon.service import Service
+from signer_node.kernel.bitcoin.psbt import parse_psbt
+from signer_node.kernel.bitcoin.transaction import Outpoint, stripped_bytes
 from signer_node.kernel.curve import xonly_from_secret
 from signer_node.kernel.documents.envelope import PayloadType
 from signer_node.kernel.documents.genesis import Genesis, RequestKey
-from signer_node.kernel.documents.manifest import Headers
+from signer_node.kernel.documents.manifest import Headers, InputEvidence
 from signer_node.kernel.errors import ErrorId, Refusal
 from tests.world.payouts import (
+    Coin,
     Draft,
     coin,
     draft,
@@ -143,3 +147,38 @@ def test_a_genesis_with_another_payer_and_a_chain_of_its_own_shows_both() -> Non
     assert f"mallory by key {xonly_from_secret(secret('mallory')).hex()}" in text
     block = genesis.document.genesis_block[::-1].hex()
     assert f"CHAIN    from block 0, {block}" in text
+
+
+def test_a_batch_id_that_would_be_an_option_of_the_notice_command(tmp_path: Path) -> None:
+    told, script = tmp_path / "told", tmp_path / "hook"
+    script.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >> {told}\n')
+    script.chmod(0o700)
+    notifier = Notifier([str(script)], None)
+    notifier.start()
+    for name in ("--output=/etc/passwd", "b-1"):
+        notifier.tell(Waiting(name, bytes(32), 0))
+    notifier.stop()
+    assert told.read_text().splitlines() == ["\\x2d-output=/etc/passwd", "b-1"]
+
+
+def test_change_of_a_rejected_manifest_bears_no_other() -> None:
+    """Operators said no to a payout; another one is built on its change, which will not come to be:
+    whoever is paid by it could never be paid again."""
+    world = World()
+    first = draft(world, "w-1")
+    propose(world, first)
+    transaction = parse_psbt(first.manifest().psbt).transaction
+    (change,) = first.changes
+    value_sat = transaction.outputs[change.output].value_sat
+    evidence = InputEvidence(stripped_bytes(transaction), 1, change.index, None)
+    sand = Coin(Outpoint(transaction.txid, change.output), value_sat, evidence)
+    payout = request(world, "w-2", 500_000)
+    second = Draft(world, [sand], [payout], change_index=1)
+    assert world.refusal("s1", PayloadType.MANIFEST_PROPOSAL, second.proposal()) is None
+    no = rejection(world, first.digest, "bob")
+    world.deliver("s2", operator_envelope(world, "s2", "bob", no))
+    assert propose(world, second)["s2"] is ErrorId.INPUT_UNCONFIRMED
+    # What was accepted before the no is not signed after it.
+    no = rejection(world, first.digest, "alice")
+    world.deliver("s1", operator_envelope(world, "s1", "alice", no))
+    assert open_round(world, second.digest, ["s1"])["s1"] is ErrorId.INPUT_UNCONFIRMED
