@@ -192,8 +192,8 @@ _HANDLERS: Final[dict[PayloadType, _Handler]] = {
     PayloadType.COSIGNER_KEY: keep_cosigner_key,
     PayloadType.CERTIFICATE_SIGNATURE: keep_certificate_signature,
     PayloadType.VERDICT: _Plain(answers.keep_verdict),
-    PayloadType.APPROVAL: _Plain(
-        lambda connection, delivered: keep_decision(connection, delivered.payload, delivered.now_s)
+    PayloadType.APPROVAL: lambda connection, genesis, delivered: keep_decision(
+        connection, genesis, delivered.payload, delivered.now_s
     ),
     PayloadType.COMMITMENT_SET: _Plain(answers.keep_commitments),
     PayloadType.SHARE_SET: _Plain(answers.keep_shares),
