@@ -14,6 +14,7 @@ from signer_node.adapters.archive import back_up, restore
 from signer_node.adapters.folder import Folder
 from signer_node.adapters.journal import Journal, connect_read_only, reader
 from signer_node.adapters.keystore import Cost, Keystore, Secret
+from signer_node.daemon.main import main
 from signer_node.kernel.errors import ErrorId, Refusal
 from tests.world.payouts import draft, propose, sign
 from tests.world.quorum import World, secret
@@ -134,3 +135,22 @@ def test_a_label_of_rubbish_is_an_error_of_the_catalogue(
     with pytest.raises(Refusal) as refused:
         restore(bad, Folder(tmp_path / "copy"))
     assert refused.value.error is ErrorId.FILE_UNREADABLE
+
+
+@pytest.mark.parametrize(
+    "change",
+    [CHANGES["released"], CHANGES["a trigger"] + "; UPDATE manifest SET released = 1"],
+)
+def test_a_journal_altered_in_its_place_is_found_by_verifying(
+    world: World, tmp_path: Path, change: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The trigger would make the replay forget what the table has forgotten."""
+    backup_of(world, tmp_path)
+    folder = tmp_path / "node"
+    command = ["journal", "verify", "--data-dir", str(folder)]
+    assert main(command) == 0
+    connection = sqlite3.connect(folder / "journal.sqlite3")
+    connection.executescript(change)
+    connection.close()
+    assert main(command) != 0
+    assert "JOURNAL_BROKEN" in capsys.readouterr().err
