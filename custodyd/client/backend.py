@@ -78,6 +78,8 @@ class BackendSettings:
     final_depth: int = 6
     poll_s: float = 1.0
     list_every_s: float = 15.0
+    # So long a request is left to the command that signed it.
+    submit_grace_s: int = 10
 
 
 @dataclass(slots=True)
@@ -173,7 +175,8 @@ class Backend:
         def refused(withdrawal_id: str, fault: ClientError) -> None:
             self.report("request refused", external_id=withdrawal_id, error=fault.reason)
 
-        sent = submit_open(self.coordinator, self.ledger, self._incarnation(), refused)
+        signed_by_s = self.now_s() - self.settings.submit_grace_s
+        sent = submit_open(self.coordinator, self.ledger, self._incarnation(), signed_by_s, refused)
         if sent:
             self.report("requests submitted", count=sent)
 

@@ -148,14 +148,15 @@ def submit_open(
     coordinator: Coordinator,
     ledger: ClientLedger,
     incarnation: bytes,
+    signed_by_s: int,
     refused: Callable[[str, ClientError], None],
 ) -> int:
     """Send every open request that the store of this incarnation has not accepted; how many went.
 
-    A refusal is told and does not stop the others; an unreachable coordinator does.
+    Younger ones than `signed_by_s` are left to the command that signed them and is sending them. A refusal is told and does not stop the others; an unreachable coordinator does.
     """
     sent = 0
-    waiting = ledger.requests_not_at(incarnation, RESUBMIT_AT_ONCE)
+    waiting = ledger.requests_not_at(incarnation, signed_by_s, RESUBMIT_AT_ONCE)
     for request, outcome in submit_many(coordinator, ledger, waiting):
         if not isinstance(outcome, ClientError):
             sent += 1
