@@ -153,7 +153,8 @@ def submit_open(
 ) -> int:
     """Send every open request that the store of this incarnation has not accepted; how many went.
 
-    Younger ones than `signed_by_s` are left to the command that signed them and is sending them. A refusal is told and does not stop the others; an unreachable coordinator does.
+    Younger ones than `signed_by_s` are left to the command that signed them and is sending them.
+    A refusal is told and does not stop the others; an unreachable coordinator does.
     """
     sent = 0
     waiting = ledger.requests_not_at(incarnation, signed_by_s, RESUBMIT_AT_ONCE)
