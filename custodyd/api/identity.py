@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Final
 
 import grpc
@@ -16,6 +17,8 @@ import grpc
 from custodyd.errors import CustodydError, ErrorId
 
 TRUST_DOMAIN: Final = "custodyd"
+# Every call asks for its caller; what is parsed is a function of the text alone.
+_PARSED: Final = 256
 _URI: Final = re.compile(r"spiffe://custodyd/([a-z]+)/([a-z][a-z0-9-]{0,31})")
 
 
@@ -82,6 +85,7 @@ METHOD_ROLES: Final[dict[str, frozenset[Role]]] = {
 OPEN_METHODS: Final = frozenset({"/signer_node.mailbox.v1.EnrolmentService/Enroll"})
 
 
+@lru_cache(maxsize=_PARSED)
 def parse_identity(uri: str) -> Identity:
     """The identity of a URI SAN; raises IDENTITY_MISSING."""
     found = _URI.fullmatch(uri)

@@ -24,13 +24,13 @@ from custodyd.chain.work import Work
 from signer_node.kernel.documents.envelope import PayloadType
 from signer_node.kernel.documents.genesis import Genesis
 from signer_node.kernel.documents.manifest import Approval, Decision, Verdict
-from signer_node.kernel.documents.signed import Body
+from signer_node.kernel.documents.signed import Body, Received, authenticate
 from signer_node.kernel.errors import ErrorId, Refusal
 from signer_node.kernel.rules.decide import CheckedApproval, check_approval
 from signer_node.wire import open_signed
 
-MAX_DECISIONS: Final = 1_000
-"""Decisions kept for one manifest: people of the genesis, each a few times at most."""
+MAX_DECISIONS: Final = 10
+"""Approvals, and as many rejections, kept of one operator over one manifest."""
 REPOST_AFTER_S: Final = 10
 MAX_REPOSTS: Final = 100
 
@@ -55,17 +55,29 @@ class StoredVerdict:
         return f"{self.node}: {self.error} {self.detail}".rstrip()
 
 
-def keep_decision(connection: Connection, raw: bytes, now_s: int) -> None:
-    """Store an operator's decision once; raises Refusal if its bytes are no Approval."""
+def keep_decision(connection: Connection, genesis: Body[Genesis], raw: bytes, now_s: int) -> None:
+    """Store an operator's decision once; raises Refusal if it is none.
+
+    Any signer node may bring it, so its signature is verified before it takes a place: else one
+    corrupt node could fill the places of others, or take that of a decision by its body alone.
+    """
     received = open_signed(Approval, raw)
     manifest = received.document.manifest
     if not _is_known(connection, manifest):
         return
-    of_manifest = select(func.count()).where(DECISIONS.c.manifest == manifest)
-    known = of_manifest.where(DECISIONS.c.digest == received.digest)
-    if connection.execute(known).scalar_one():
-        return
-    if connection.execute(of_manifest).scalar_one() >= MAX_DECISIONS:
+    seat = genesis.document.operator_by_key(received.key)
+    if seat is None or seat.person != received.document.person:
+        raise Refusal(ErrorId.APPROVAL_OPERATOR_UNKNOWN, f"key {received.key.hex()}")
+    authenticate(received, ErrorId.APPROVAL_SIGNATURE_INVALID)
+    rows = connection.execute(
+        select(DECISIONS.c.decision).where(DECISIONS.c.manifest == manifest)
+    ).scalars()
+    before = [
+        one
+        for one in map(_opened, rows)
+        if one.key == received.key and one.document.decision is received.document.decision
+    ]
+    if len(before) >= MAX_DECISIONS or received.digest in {one.digest for one in before}:
         return
     number = connection.execute(select(func.coalesce(func.max(DECISIONS.c.number), 0) + 1))
     connection.execute(
@@ -77,6 +89,10 @@ def keep_decision(connection: Connection, raw: bytes, now_s: int) -> None:
             received_at_s=now_s,
         )
     )
+
+
+def _opened(raw: bytes) -> Received[Approval]:
+    return open_signed(Approval, bytes(raw))
 
 
 def keep_verdict(connection: Connection, node: str, verdict: Verdict, now_s: int) -> None:

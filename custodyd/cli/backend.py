@@ -31,6 +31,8 @@ from custodyd.client.enrolment import enroll, renew
 from custodyd.client.keys import load_identity, make_keys, make_tls_key, open_request_key
 from custodyd.client.sealing import COST_LOG2, LEAST_COST_LOG2, MOST_COST_LOG2
 from custodyd.client.verify import pin_genesis, pinned_genesis
+from signer_node.kernel.bitcoin.headers import parse_header
+from signer_node.kernel.bitcoin.transaction import txid_to_hex
 from signer_node.kernel.bitcoin.words import words_from_digest
 from signer_node.kernel.documents.genesis import Genesis, check_genesis
 from signer_node.wire import decode_body
@@ -133,6 +135,11 @@ def _show_genesis(
     screen.line(f"{genesis.label}: {genesis.threshold} of {len(genesis.signers)} ({seats})")
     for seat in genesis.operators:
         screen.line(f"  operator {seat.person} ({seat.role}) at {seat.node}")
+    for entry in genesis.request_keys:
+        screen.line(f"  asking: {', '.join(entry.people)} by key {entry.key.hex()}")
+    point = genesis.checkpoint
+    block = txid_to_hex(parse_header(point.header).hash)
+    screen.line(f"  chain from block {point.height}, {block}: look it up elsewhere")
     for line in word_lines(words):
         screen.line(f"  {line}")
     screen.line("pinned here" if pinned else "NOT confirmed here: compare the words out of band")

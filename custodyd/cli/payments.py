@@ -20,7 +20,7 @@ from custodyd.client.connection import Coordinator
 from custodyd.client.errors import ClientError
 from custodyd.client.keys import load_identity, open_request_key
 from custodyd.client.ledger import ClientLedger, StoredRequest
-from custodyd.client.requests import Payment, Requester, keep, sign_payment, submit
+from custodyd.client.requests import Payment, Requester, keep, sign_payment, submit_many
 from custodyd.client.verify import next_address, open_pinned, pin_vault, pinned_genesis
 from custodyd.errors import CustodydError, ErrorId
 from custodyd.rpc.v1 import withdrawal_pb2
@@ -234,13 +234,11 @@ def _submit_all(home: Home, ledger: ClientLedger, kept: Sequence[StoredRequest])
     """Submit; what the coordinator does not take now, the backend's process sends again."""
     states = {one.withdrawal_id: "KEPT" for one in kept}
     with home.coordinator() as coordinator:
-        for one in kept:
-            try:
-                states[one.withdrawal_id] = submit(coordinator, ledger, one)
-            except ClientError as fault:
-                if not fault.retryable:
-                    raise
-                return states
+        for one, outcome in submit_many(coordinator, ledger, kept):
+            if not isinstance(outcome, ClientError):
+                states[one.withdrawal_id] = outcome
+            elif not outcome.retryable:
+                raise outcome
     return states
 
 

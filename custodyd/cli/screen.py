@@ -48,7 +48,7 @@ class Screen:
     def line(self, text: str = "") -> None:
         """A line for people; nothing with --json."""
         if not self.as_json:
-            click.echo(text)
+            click.echo(plain(text))
 
     def done(self, facts: Mapping[str, Any] | Sequence[Any]) -> None:
         """The answer for machines; nothing without --json."""
@@ -65,7 +65,7 @@ class Screen:
         widths = [max(len(row[at]) for row in (heads, *rows)) for at in range(len(heads))]
         for row in (heads, *rows):
             cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            click.echo("  ".join(cells).rstrip())
+            click.echo(plain("  ".join(cells).rstrip()))
 
 
 def command(function: C) -> C:
@@ -80,6 +80,15 @@ def command(function: C) -> C:
             fail(trouble(fault), as_json=as_json)
 
     return run  # type: ignore[return-value]
+
+
+def plain(text: str) -> str:
+    """Lines as a terminal may have them: what others wrote there can neither steer it nor mislead
+    by lookalikes."""
+    lines = text.split("\n")
+    return "\n".join(
+        line if line.isascii() and line.isprintable() else shown(line) for line in lines
+    )
 
 
 def trouble(fault: Exception) -> Trouble:
@@ -101,7 +110,7 @@ def fail(found: Trouble, *, as_json: bool) -> NoReturn:
         record = {"error": found.error, "detail": found.detail, "to_do": found.to_do}
         click.echo(json.dumps(record), err=True)
     else:
-        click.echo(f"{found.error}: {shown(found.detail)}", err=True)
+        click.echo(f"{shown(found.error)}: {shown(found.detail)}", err=True)
         click.echo(f"  what to do: {shown(found.to_do)}", err=True)
     sys.exit(found.exit_code)
 

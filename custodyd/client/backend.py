@@ -52,6 +52,7 @@ CURSOR_FACT: Final = "event_cursor"
 CURSOR_BYTES: Final = 8
 MAX_CLAIMS: Final = 100_000
 MAX_OPEN: Final = 10_000
+MAX_TOLD: Final = 10_000
 MAX_CONFIRMATIONS_A_ROUND: Final = 100
 
 _ENDED: Final = frozenset(
@@ -77,6 +78,8 @@ class BackendSettings:
     final_depth: int = 6
     poll_s: float = 1.0
     list_every_s: float = 15.0
+    # So long a request is left to the command that signed it.
+    submit_grace_s: int = 10
 
 
 @dataclass(slots=True)
@@ -93,6 +96,8 @@ class Backend:
     _claims: dict[Outpoint, DepositClaim] = field(default_factory=dict)
     _announced: dict[str, int] = field(default_factory=dict)
     _vaults: dict[str, CertifiedVault] = field(default_factory=dict)
+    _told: set[tuple[str, str]] = field(default_factory=set)
+    _finished_at: bytes = b""
     _listed_at: float | None = None
     _reader: EventReader | None = None
 
@@ -170,7 +175,8 @@ class Backend:
         def refused(withdrawal_id: str, fault: ClientError) -> None:
             self.report("request refused", external_id=withdrawal_id, error=fault.reason)
 
-        sent = submit_open(self.coordinator, self.ledger, self._incarnation(), refused)
+        signed_by_s = self.now_s() - self.settings.submit_grace_s
+        sent = submit_open(self.coordinator, self.ledger, self._incarnation(), signed_by_s, refused)
         if sent:
             self.report("requests submitted", count=sent)
 
@@ -190,7 +196,7 @@ class Backend:
         try:
             signed = confirm(payer, batch_id, proposal, headers.tip().height, self.now_s())
         except (CustodydError, Refusal, BitcoinFault) as fault:
-            self.report("manifest refused", batch_id=batch_id, error=str(fault))
+            self._tell_refusal(batch_id, str(fault))
             return False
         try:
             self.coordinator.confirm_manifest(batch_id, signed)
@@ -201,6 +207,15 @@ class Backend:
             return False
         self.report("manifest confirmed", batch_id=batch_id)
         return True
+
+    def _tell_refusal(self, batch_id: str, error: str) -> None:
+        """Once for each reason: the manifest is listed until the coordinator gives it up."""
+        if (batch_id, error) in self._told:
+            return
+        if len(self._told) >= MAX_TOLD:
+            self._told.clear()
+        self._told.add((batch_id, error))
+        self.report("manifest refused", batch_id=batch_id, error=error)
 
     # --- what the coordinator lists ---
 
@@ -258,12 +273,29 @@ class Backend:
     def _follow(self) -> None:
         genesis = pinned_genesis(self.ledger).document
         headers = LedgerHeaders(self.ledger)
-        new = follow(headers, self.chain, genesis, self.now_s())
+        try:
+            new = follow(headers, self.chain, genesis, self.now_s())
+        finally:
+            self._tell_reversed(headers)
         if new:
             tip = headers.tip()
             self.report("chain", height=tip.height, tip=tip.hash[::-1].hex())
         self._credit(headers)
-        self._finish(headers)
+        tip_hash = headers.tip().hash
+        if tip_hash != self._finished_at:
+            # A payment becomes final by a new block and by nothing else.
+            self._finish(headers)
+            self._finished_at = tip_hash
+
+    def _tell_reversed(self, headers: LedgerHeaders) -> None:
+        """Whoever booked a credit by its line hears by a line that it is none any more."""
+        for credit in headers.reversed:
+            self.report(
+                "deposit reversed",
+                outpoint=str(credit.outpoint),
+                index=credit.index,
+                amount_sat=credit.amount_sat,
+            )
 
     def _credit(self, headers: LedgerHeaders) -> None:
         for claim in tuple(self._claims.values()):

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from custodyd.client.ledger import ClientLedger
+from custodyd.client.ledger import ClientLedger, Credit
 from custodyd.errors import CustodydError, ErrorId
 from signer_node.kernel.bitcoin.faults import InvalidHeader
 from signer_node.kernel.bitcoin.headers import (
@@ -40,6 +40,8 @@ class LedgerHeaders:
 
     def __init__(self, ledger: ClientLedger) -> None:
         self._ledger = ledger
+        self.reversed: list[Credit] = []
+        """Credits whose block left the best chain while this followed it."""
 
     def get(self, block_hash: bytes) -> StoredHeader | None:
         """The header with this hash, on the best chain or a fork."""
@@ -82,7 +84,7 @@ class LedgerHeaders:
                 connection.execute("UPDATE headers SET best = 1 WHERE hash = ?", (stored.hash,))
             lost = tuple(stored.hash for stored in accepted.disconnected)
             if lost:
-                self._ledger.reverse_credits(lost)
+                self.reversed += self._ledger.reverse_credits(lost)
         return lost
 
 

@@ -315,10 +315,14 @@ class ClientLedger:
         rows = self._requests("withdrawal_id = ?", (withdrawal_id,), 1)
         return rows[0] if rows else None
 
-    def requests_not_at(self, incarnation: bytes, limit: int) -> tuple[StoredRequest, ...]:
-        """Requests that are not final and that the store of this incarnation did not accept."""
+    def requests_not_at(
+        self, incarnation: bytes, signed_by_s: int, limit: int
+    ) -> tuple[StoredRequest, ...]:
+        """Requests signed by then, not final, that the store of this incarnation did not accept."""
         return self._requests(
-            "state IN ('SIGNED', 'SUBMITTED') AND submitted_to != ?", (incarnation,), limit
+            "state IN ('SIGNED', 'SUBMITTED') AND submitted_to != ? AND created_at_s <= ?",
+            (incarnation, signed_by_s),
+            limit,
         )
 
     def requests_in(self, states: Sequence[RequestState], limit: int) -> tuple[StoredRequest, ...]:
@@ -489,12 +493,12 @@ class ClientLedger:
             return True
 
     def reverse_credits(self, block_hashes: Sequence[bytes]) -> tuple[Credit, ...]:
-        """Mark credits of blocks that left the best chain; returns them."""
+        """Mark what stands credited by blocks that left the best chain; returns it."""
         marks = ", ".join("?" * len(block_hashes))
         with self.transaction() as connection:
             rows = connection.execute(
                 f"UPDATE deposits SET state = 'REVERSED' WHERE block_hash IN ({marks})"  # noqa: S608
-                f" RETURNING {_CREDIT_COLUMNS}",
+                f" AND state = 'CREDITED' RETURNING {_CREDIT_COLUMNS}",
                 list(block_hashes),
             ).fetchall()
         return tuple(map(_credit, rows))

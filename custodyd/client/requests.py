@@ -10,10 +10,12 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from custodyd.client.connection import Coordinator
 from custodyd.client.errors import ClientError
@@ -31,6 +33,10 @@ from signer_node.wire import encode, open_signed, signed_bytes
 
 VALID_FOR_S: Final = 24 * 60 * 60
 RESUBMIT_AT_ONCE: Final = 200
+# Calls under way at the same time: the coordinator makes durable together what comes together.
+CALLS_AT_ONCE: Final = 8
+# Answers that are noted in the ledger in one durable change.
+NOTED_AT_ONCE: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,36 +110,82 @@ def submit(coordinator: Coordinator, ledger: ClientLedger, request: StoredReques
 
     Raises `ClientError`; one that is not retryable is kept as the request's refusal.
     """
-    try:
-        answer = coordinator.create_withdrawal(request.request_id, request.signed)
-    except ClientError as fault:
-        if _refused_for_good(fault):
-            ledger.mark_refused(request.withdrawal_id, f"{fault.reason}: {fault.detail}"[:500])
-        raise
-    ledger.mark_submitted(request.withdrawal_id, answer.store_incarnation)
-    return _state_name(answer.withdrawal.state)
+    state = _noted(ledger, request, _sent(coordinator, request))
+    if isinstance(state, ClientError):
+        raise state
+    return state
+
+
+def submit_many(
+    coordinator: Coordinator, ledger: ClientLedger, requests: Sequence[StoredRequest]
+) -> Iterator[tuple[StoredRequest, str | ClientError]]:
+    """Send kept requests, a few at the same time; each with its state or its fault, in order.
+
+    Once the coordinator cannot be reached, what was not sent yet is left out.
+    """
+    gone = threading.Event()
+
+    def send(one: StoredRequest) -> _Outcome | None:
+        outcome = None if gone.is_set() else _sent(coordinator, one)
+        if isinstance(outcome, ClientError) and not _refused_for_good(outcome):
+            gone.set()
+        return outcome
+
+    with ThreadPoolExecutor(CALLS_AT_ONCE) as pool:
+        for start in range(0, len(requests), NOTED_AT_ONCE):
+            part = requests[start : start + NOTED_AT_ONCE]
+            outcomes = list(pool.map(send, part))
+            with ledger.transaction():
+                noted = [
+                    (one, _noted(ledger, one, outcome))
+                    for one, outcome in zip(part, outcomes, strict=True)
+                    if outcome is not None
+                ]
+            yield from noted
 
 
 def submit_open(
     coordinator: Coordinator,
     ledger: ClientLedger,
     incarnation: bytes,
+    signed_by_s: int,
     refused: Callable[[str, ClientError], None],
 ) -> int:
     """Send every open request that the store of this incarnation has not accepted; how many went.
 
+    Younger ones than `signed_by_s` are left to the command that signed them and is sending them.
     A refusal is told and does not stop the others; an unreachable coordinator does.
     """
     sent = 0
-    for request in ledger.requests_not_at(incarnation, RESUBMIT_AT_ONCE):
-        try:
-            submit(coordinator, ledger, request)
+    waiting = ledger.requests_not_at(incarnation, signed_by_s, RESUBMIT_AT_ONCE)
+    for request, outcome in submit_many(coordinator, ledger, waiting):
+        if not isinstance(outcome, ClientError):
             sent += 1
-        except ClientError as fault:
-            if not _refused_for_good(fault):
-                raise
-            refused(request.withdrawal_id, fault)
+        elif _refused_for_good(outcome):
+            refused(request.withdrawal_id, outcome)
+        else:
+            raise outcome
     return sent
+
+
+_Outcome: TypeAlias = withdrawal_pb2.CreateWithdrawalResponse | ClientError
+
+
+def _sent(coordinator: Coordinator, request: StoredRequest) -> _Outcome:
+    try:
+        return coordinator.create_withdrawal(request.request_id, request.signed)
+    except ClientError as fault:
+        return fault
+
+
+def _noted(ledger: ClientLedger, request: StoredRequest, outcome: _Outcome) -> str | ClientError:
+    """Keep what came back; returns the state at the coordinator, or the fault."""
+    if not isinstance(outcome, ClientError):
+        ledger.mark_submitted(request.withdrawal_id, outcome.store_incarnation)
+        return _state_name(outcome.withdrawal.state)
+    if _refused_for_good(outcome):
+        ledger.mark_refused(request.withdrawal_id, f"{outcome.reason}: {outcome.detail}"[:500])
+    return outcome
 
 
 def _twin(ledger: ClientLedger, request: StoredRequest) -> StoredRequest | None:

@@ -64,7 +64,7 @@ def keep_verdict(connection: Connection, delivered: Delivered) -> None:
     """A verdict over a manifest; or over a package, which it spoils when it is a refusal."""
     verdict = decode(Verdict, delivered.payload)
     spoilt = connection.execute(
-        select(ROUNDS.c.manifest, ROUNDS.c.round, ROUNDS.c.spoilt_by).where(
+        select(ROUNDS.c.manifest, ROUNDS.c.round, ROUNDS.c.spoilt_by, ROUNDS.c.members).where(
             ROUNDS.c.package_digest == verdict.subject
         )
     ).one_or_none()
@@ -72,7 +72,7 @@ def keep_verdict(connection: Connection, delivered: Delivered) -> None:
         decisions.keep_verdict(connection, delivered.node, verdict, delivered.now_s)
         if not verdict.accepted:
             _spoil_opened(connection, verdict.subject, delivered)
-    elif not verdict.accepted:
+    elif not verdict.accepted and delivered.node in spoilt.members.split(","):
         names = _with(spoilt.spoilt_by, f"{delivered.node}={verdict.error}")
         connection.execute(
             update(ROUNDS)

@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from sqlalchemy import Connection, select, update
 
 from custodyd.chain.relay import heard_tip
-from custodyd.chain.tables import BLOCKS, CHAIN_VIEW, SIGNERS
+from custodyd.chain.tables import BLOCKS, CHAIN_VIEW, OUTBOX, SIGNERS
 from custodyd.rpc.v1 import admin_pb2
 from custodyd.signing.answers import Delivered
 from custodyd.store.context import StageContext
 from signer_node.kernel.documents.manifest import Heartbeat
 from signer_node.wire import decode
 
+_log = logging.getLogger(__name__)
+
 
 def note_sync(connection: Connection, node: str, cursor: int, now_s: int) -> None:
-    """A node called: it is there, and what it has read up to `cursor` is durable with it."""
+    """A node called: it is there, and what it has read up to `cursor` is durable with it.
+
+    A node that read further than this store ever wrote met a later state of it, of which nothing
+    else tells (database and sidecar came back together). Everything in its mailbox is numbered
+    anew behind what it read, else it would wait for ever for numbers that it has passed.
+    """
+    last = connection.execute(
+        select(SIGNERS.c.last_sequence).where(SIGNERS.c.node == node)
+    ).scalar_one_or_none()
+    if last is not None and cursor > last:
+        _log.warning("mailbox numbered anew", extra={"node": node, "cursor": cursor, "last": last})
+        connection.execute(
+            update(OUTBOX).where(OUTBOX.c.node == node).values(sequence=OUTBOX.c.sequence + cursor)
+        )
+        connection.execute(
+            update(SIGNERS)
+            .where(SIGNERS.c.node == node)
+            .values(
+                last_sequence=SIGNERS.c.last_sequence + cursor,
+                headers_sequence=SIGNERS.c.headers_sequence + cursor,
+            )
+        )
     connection.execute(
         update(SIGNERS).where(SIGNERS.c.node == node).values(last_seen_s=now_s, acknowledged=cursor)
     )

@@ -201,8 +201,8 @@ _HANDLERS: Final[dict[PayloadType, _Handler]] = {
     PayloadType.KEYGEN_STEP2: keygen.keep_step2,
     PayloadType.RECOVERY_ACKNOWLEDGEMENT: keygen.keep_acknowledgement,
     PayloadType.VERDICT: _Plain(_keep_verdict),
-    PayloadType.APPROVAL: _Plain(
-        lambda connection, delivered: keep_decision(connection, delivered.payload, delivered.now_s)
+    PayloadType.APPROVAL: lambda connection, genesis, delivered: keep_decision(
+        connection, genesis, delivered.payload, delivered.now_s
     ),
     PayloadType.COMMITMENT_SET: _Plain(answers.keep_commitments),
     PayloadType.SHARE_SET: _Plain(answers.keep_shares),

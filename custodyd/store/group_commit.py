@@ -25,7 +25,7 @@ from signer_node.kernel.errors import Refusal
 
 QUEUE_SIZE: Final = 1_024
 GULP: Final = 128
-LINGER_S: Final = 0.005
+LINGER_S: Final = 0.01
 _IDLE_S: Final = 0.5
 
 JobT = TypeVar("JobT")

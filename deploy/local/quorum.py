@@ -8,6 +8,7 @@ regtest money, and you want to type the commands that it prints.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import signal
 import sys
@@ -94,16 +95,21 @@ def _watch(cluster: Cluster, ended: threading.Event) -> None:
                 complain(f"{daemon.name} ended; its log: {daemon.log}")
 
 
+def _short(path: Path | str) -> str:
+    """A path as it is typed from here."""
+    return os.path.relpath(path)
+
+
 def _what_to_try(cluster: Cluster) -> str:
-    root = cluster.root
-    custodyd, signer = program("custodyd")[0], program("signer-node")[0]
+    root = _short(cluster.root)
+    custodyd, signer = _short(program("custodyd")[0]), _short(program("signer-node")[0])
     home, password = f"--home {root}/backend", f"{root}/passphrases"
-    rpc = f"{sys.executable} -m deploy.local.rpc"
+    rpc = f"{_short(sys.executable)} -m deploy.local.rpc"
     processes = "\n".join(
-        f"  {one.name:12} pid {one.pid}, log {one.log}" for one in cluster.daemons
+        f"  {one.name:12} pid {one.pid}, log {_short(one.log)}" for one in cluster.daemons
     )
     approvals = "\n".join(
-        f"  {signer} approve BATCH --data-dir {root}/{node} --key {cluster.key_file(node)}"
+        f"  {signer} approve BATCH --data-dir {root}/{node} --key {_short(cluster.key_file(node))}"
         f" --passphrase-fd 3 3< {password}/{OPERATORS[node][0]}"
         for node in NODES[:2]
     )

@@ -1,7 +1,8 @@
 """Backup and restore: one tar file with journal, sealed keys, sealed shares, transport files.
 
 Secrets stay sealed in it under the passphrase of the moment. Restoring never overwrites a node, and
-verifies the whole journal before anything is written.
+verifies the whole journal before anything is written. Of a backup's database only the signed
+records are believed; everything that is made of them is made again.
 
 A restored node is a copy: it must never run beside its original, nor sign before people made sure
 that nothing was released since the backup was made (PROTOCOL.md G6).
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from signer_node.adapters.folder import FILE_MODE, Folder, flush_folder, read_file, write_file
-from signer_node.adapters.journal import Journal, connect_read_only, reader
+from signer_node.adapters.journal import Journal, connect_copy, connect_read_only, reader
 from signer_node.adapters.keystore import SUFFIX, Keystore, parse_sealed
 from signer_node.adapters.shares import (
     MAX_SHARE_FILES,
@@ -103,8 +104,9 @@ def restore(source: Path, folder: Folder) -> int:
     try:
         with tarfile.open(source, "r:") as archive, tempfile.TemporaryDirectory() as scratch:
             small, journal = _read_tar(archive, Path(scratch))
-            count = _verify(small, journal)
-            _install(small, journal, folder)
+            rebuilt = journal.with_name("rebuilt.sqlite3")
+            count = _verify(small, journal, rebuilt)
+            _install(small, rebuilt, folder)
     except (tarfile.TarError, EOFError) as fault:
         raise Refusal(ErrorId.FILE_UNREADABLE, f"{source}: no backup: {fault}") from None
     except OSError as fault:
@@ -139,22 +141,34 @@ def _is_small_member(member: tarfile.TarInfo) -> bool:
     return member.size <= _MAX_SMALL and is_known
 
 
-def _verify(small: Mapping[str, bytes], journal: Path) -> int:
-    """Check that keys and journal belong together and the journal is whole."""
-    label = json.loads(small.get(_LABEL, b"{}"))
+def _verify(small: Mapping[str, bytes], journal: Path, rebuilt: Path) -> int:
+    """Check that keys and journal belong together and its records are whole; rebuild it of them."""
     name = f"{_KEYS}identity{SUFFIX}"
-    if label.get("version") != VERSION or name not in small or not journal.exists():
+    if _version(small) != VERSION or name not in small or not journal.exists():
         raise Refusal(ErrorId.FILE_UNREADABLE, "no complete backup of this version")
     for key_name in (one for one in small if one.startswith(_KEYS)):
         parse_sealed(small[key_name], key_name)
     for share_name in (one for one in small if one.startswith(_SHARES)):
         check_share_file(small[share_name], share_name[len(_SHARES) :])
     identity_key = parse_sealed(small[name], name).public
-    connection = connect_read_only(journal)
+    source, target = connect_read_only(journal), connect_copy(rebuilt)
     try:
-        return Journal(connection, reader(identity_key)).verify_all()
+        return Journal(target, reader(identity_key)).take_records(source)
+    except Refusal as refusal:
+        if isinstance(refusal.__cause__, sqlite3.Error):
+            raise Refusal(ErrorId.JOURNAL_BROKEN, refusal.detail) from None
+        raise
     finally:
-        connection.close()
+        source.close()
+        target.close()
+
+
+def _version(small: Mapping[str, bytes]) -> object:
+    try:
+        label = json.loads(small.get(_LABEL, b"{}"))
+    except ValueError:
+        return None
+    return label.get("version") if isinstance(label, dict) else None
 
 
 def _install(small: Mapping[str, bytes], journal: Path, folder: Folder) -> None:

@@ -108,6 +108,11 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
         raise _unopened(fault) from None
 
 
+def connect_copy(path: Path) -> sqlite3.Connection:
+    """Open a journal in a single new file, to be put into its place when it is whole."""
+    return _connection(str(path))
+
+
 def connect_memory(image: bytes = b"") -> sqlite3.Connection:
     """Open a journal in memory, from an image (`Connection.serialize`) of a former one."""
     connection = _connection(":memory:")
@@ -204,6 +209,19 @@ class Journal(Queries):
                 self._connection.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
             for record in self._records(0):
                 apply(self._connection, _written(record))
+
+    def take_records(self, source: sqlite3.Connection) -> int:
+        """Fill this empty journal from the records of another database; returns how many.
+
+        They are verified, and everything else is made of them here. Nothing else of the source is
+        believed: whoever could write there could have changed its projections or its schema.
+        """
+        with self._transaction():
+            rows = source.execute("SELECT sequence, digest, raw FROM record ORDER BY sequence")
+            self._connection.executemany("INSERT INTO record VALUES (?, ?, ?)", rows)
+        count = self.verify_all()
+        self.replay()
+        return count
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

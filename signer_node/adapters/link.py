@@ -5,7 +5,9 @@
 2. A long poll is always open. What arrives goes to the daemon in order, and the next poll asks from
    the cursor that the daemon made durable together with the effects.
 3. When the coordinator's store has another incarnation, the cursor begins at 0 again.
-4. Faults are waited out with bounded exponential back-off and jitter.
+4. Faults are waited out with bounded exponential back-off and jitter; none ends the thread.
+5. An item far beyond the cursor is left alone: nobody moves the cursor to where it never gets by
+   itself, and the store of the coordinator could never reach it again.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ _SPARE_S: Final = 10.0
 _TICK_S: Final = 1.0
 _STALLED_S: Final = 0.5
 _SHORTEST_POLL_S: Final = 0.25
+_FURTHEST_JUMP: Final = 1_000_000
 
 _log = logging.getLogger(__name__)
 
@@ -90,6 +93,9 @@ class Link:
                 self._back_off()
             except Refusal as refusal:
                 _log.warning("no link", extra={"error": refusal.error.name})
+                self._back_off()
+            except Exception:  # noqa: BLE001 - no answer of the coordinator may end the node
+                _log.error("internal error", exc_info=True)
                 self._back_off()
 
     def wake(self) -> None:
@@ -165,7 +171,7 @@ class Link:
         after = known.sequence
         items = []
         for item in response.inbox:
-            if item.sequence > after:
+            if after < item.sequence <= after + _FURTHEST_JUMP:
                 after = item.sequence
                 items.append(Arrived(item.envelope, Cursor(incarnation, after)))
         if not items:

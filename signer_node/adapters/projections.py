@@ -52,6 +52,7 @@ CREATE TABLE manifest (
     txid BLOB NOT NULL, replaces BLOB NOT NULL, journaled_at_s INTEGER NOT NULL,
     expires_at_s INTEGER NOT NULL, rejected INTEGER NOT NULL, released INTEGER NOT NULL) STRICT;
 CREATE INDEX manifest_expiry ON manifest (expires_at_s);
+CREATE INDEX manifest_journaled ON manifest (journaled_at_s);
 CREATE INDEX manifest_replaced ON manifest (replaces);
 CREATE TABLE payment (
     manifest BLOB NOT NULL, withdrawal_id TEXT NOT NULL,

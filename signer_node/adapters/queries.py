@@ -85,8 +85,11 @@ class Queries:
         return int(self._value("SELECT coalesce(max(since_s), 0) FROM quarantine"))
 
     def vault_count(self) -> int:
-        """How many vaults this node gave a key for, or was asked to make one together."""
-        sql = "SELECT count(*) FROM (SELECT vault FROM vault_key UNION SELECT vault FROM keygen)"
+        """How many keys this node gave or was asked to make, one for each vault and epoch."""
+        sql = (
+            "SELECT count(*) FROM"
+            " (SELECT vault, epoch FROM vault_key UNION SELECT vault, epoch FROM keygen)"
+        )
         return int(self._value(sql))
 
     def headers(self) -> SqliteHeaders:
@@ -121,8 +124,15 @@ class Queries:
         )
 
     def own_outputs(self, txids: Sequence[bytes]) -> tuple[OwnOutput, ...]:
-        """Change outputs of manifests checked here, by the transaction's id."""
-        sql = "SELECT DISTINCT txid, vout, value_sat, script, position FROM change WHERE txid = ?"
+        """Change outputs of manifests checked here, by the transaction's id.
+
+        Not those of a rejected one: what is built on it may never confirm, and the withdrawals
+        that it pays are bound to it for ever.
+        """
+        sql = (
+            "SELECT DISTINCT change.txid, vout, value_sat, script, position FROM change"
+            " JOIN manifest ON digest = manifest WHERE change.txid = ? AND NOT rejected"
+        )
         return tuple(
             OwnOutput(Outpoint(txid, vout), TxOut(value_sat, script), index)
             for one in dict.fromkeys(txids)
@@ -154,8 +164,30 @@ class Queries:
         return ManifestEntry(digest, proposal, row[1], bool(row[2]))
 
     def open_manifests(self, now_s: int) -> int:
-        """How many checked manifests have not expired."""
-        return int(self._value("SELECT count(*) FROM manifest WHERE expires_at_s >= ?", now_s))
+        """How many checked manifests have not expired and were not rejected here."""
+        sql = "SELECT count(*) FROM manifest WHERE expires_at_s >= ? AND NOT rejected"
+        return int(self._value(sql, now_s))
+
+    def manifests_since(self, at_s: int) -> int:
+        """How many manifests were journaled at or after a time."""
+        return int(self._value("SELECT count(*) FROM manifest WHERE journaled_at_s >= ?", at_s))
+
+    def refusals_since(self, at_s: int) -> int:
+        """How many refusals were journaled at or after a time."""
+        first = self._first_record_since(at_s)
+        return int(self._value("SELECT count(*) FROM refused WHERE record >= ?", first))
+
+    def _first_record_since(self, at_s: int) -> int:
+        """The first record of that time, found by halving: their times never go back."""
+        low, high = 1, int(self._value("SELECT coalesce(max(sequence), 0) + 1 FROM record"))
+        while low < high:
+            middle = (low + high) // 2
+            raw = self._value("SELECT raw FROM record WHERE sequence = ?", middle)
+            if open_signed(JournalRecord, raw).document.written_at_s < at_s:
+                low = middle + 1
+            else:
+                high = middle
+        return low
 
     def commitment(self, manifest: bytes, round_number: int) -> CommitmentEntry | None:
         """What this node committed to in a round."""

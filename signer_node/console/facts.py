@@ -243,7 +243,7 @@ def _flags(manifest: Manifest, payouts: tuple[PayoutFact, ...], fee_sat: int) ->
     paid_sat = sum(payout.amount_sat for payout in payouts)
     flags = []
     if manifest.replaces != ZERO_DIGEST:
-        flags.append("replaces an earlier manifest: only one of the two can be confirmed")
+        flags.append("says that it replaces an earlier manifest")
     if any(evidence.inclusion is None for evidence in manifest.evidence):
         flags.append("spends change that is not confirmed yet")
     seen: dict[str, int] = {}

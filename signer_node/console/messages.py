@@ -137,6 +137,7 @@ class Shown(_Message):
     tip_height: int
     state: str
     now_s: int
+    knows_replaced: bool
 
 
 class PendingGenesis(_Message):

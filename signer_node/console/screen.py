@@ -28,7 +28,10 @@ _SOON_S: Final = 900
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
-    """What this node adds to the bytes: its journal's decisions, its tip, its clock."""
+    """What this node adds to the bytes: its journal's decisions, its tip, its clock.
+
+    `knows_replaced`: it checked the manifest that this one names as replaced.
+    """
 
     node: str
     decisions: tuple[bytes, ...]
@@ -36,6 +39,7 @@ class NodeFacts:
     tip_height: int
     state: str
     now_s: int
+    knows_replaced: bool = False
 
 
 def groups(text: str) -> str:
@@ -135,7 +139,11 @@ def _flags(review: Review, node: NodeFacts, left_s: int) -> Iterator[str]:
     else:
         yield "NOT OK   this node never checked this manifest   [node]"
     if review.replaces != ZERO_DIGEST:
-        yield f"DIFF     replaces {digest_groups(review.replaces)}   [bytes]"
+        yield f"DIFF     says that it replaces {digest_groups(review.replaces)}   [claimed]"
+        if node.knows_replaced:
+            yield "OK       it pays what that one pays; only one of the two can confirm   [node]"
+        else:
+            yield "NOT OK   that one was never checked here: both might be paid   [node]"
 
 
 def _payout(payout: PayoutFact, is_largest: bool) -> Iterator[str]:

@@ -42,6 +42,7 @@ def view_of(shown: Shown) -> View:
         shown.tip_height,
         shown.state,
         shown.now_s,
+        shown.knows_replaced,
     )
     facts = review(shown.proposal, genesis, open_certificate(shown.certificate))
     return View(facts, genesis, shown.identity_key, node)

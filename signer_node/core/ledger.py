@@ -84,7 +84,7 @@ class Ledger(Protocol):
         """When this node last came back without its journal; 0: never."""
 
     def vault_count(self) -> int:
-        """How many vaults this node gave a key for."""
+        """How many keys this node gave, one for each vault and epoch."""
 
     def headers(self) -> HeaderSource:
         """The verified header chain."""
@@ -96,7 +96,7 @@ class Ledger(Protocol):
         """Every manifest for which this node released a share that pays one of these ids."""
 
     def own_outputs(self, txids: Sequence[bytes]) -> tuple[OwnOutput, ...]:
-        """Change outputs of manifests checked here, by the transaction's id."""
+        """Change outputs of manifests checked and not rejected here, by the transaction's id."""
 
     def highest_change_index(self, certificate: bytes) -> int:
         """Highest change index in any manifest read for this vault; -1 for none."""
@@ -111,7 +111,13 @@ class Ledger(Protocol):
         """The Signed approvals and rejections journaled here over a manifest, oldest first."""
 
     def open_manifests(self, now_s: int) -> int:
-        """How many checked manifests have not expired."""
+        """How many checked manifests have not expired and were not rejected here."""
+
+    def manifests_since(self, at_s: int) -> int:
+        """How many manifests were journaled at or after a time."""
+
+    def refusals_since(self, at_s: int) -> int:
+        """How many refusals were journaled at or after a time."""
 
     def commitment(self, manifest: bytes, round_number: int) -> CommitmentEntry | None:
         """What this node committed to in a round."""

@@ -36,6 +36,9 @@ from signer_node.kernel.errors import ErrorId, Refusal
 
 HEARTBEAT_LIFETIME_S: Final = 60
 MAX_EVIDENCE: Final = 1024 * 1024
+MAX_EVIDENCE_A_DAY: Final = 200
+MAX_REFUSALS_A_DAY: Final = 10_000
+DAY_S: Final = 86_400
 _MAX_DETAIL: Final = 500
 
 _Handler = Callable[[Node, Body[Genesis], bytes, int], Step]
@@ -54,7 +57,7 @@ def deliver(node: Node, raw: bytes, now_s: int) -> Step:
     try:
         return handler(node, genesis, envelope.payload, now_s)
     except Refusal as refusal:
-        return _refused(node, envelope, raw, refusal)
+        return _refused(node, envelope, raw, refusal, now_s)
 
 
 def _check_envelope(
@@ -180,16 +183,23 @@ _HANDLERS: Final[dict[PayloadType, _Handler]] = {
 }
 
 
-def _refused(node: Node, envelope: Envelope, raw: bytes, refusal: Refusal) -> Step:
-    """Journal a refusal once for each subject and error; answer where an answer is awaited."""
+def _refused(node: Node, envelope: Envelope, raw: bytes, refusal: Refusal, now_s: int) -> Step:
+    """Journal a refusal once for each subject and error; answer where an answer is awaited.
+
+    Rubbish costs its sender nothing, and a full disk stops the node: so many refusals a day are
+    journaled, and the first of them with the envelope as evidence. All are answered.
+    """
     if envelope.type is PayloadType.APPROVAL:
         raise refusal
     subject = _subject(envelope)
     outbox = (review.verdict(subject, refusal),) if envelope.type in _ANSWERED else ()
     if node.ledger.refused_before(subject, refusal.error.name):
         return Step(outbox=outbox)
+    today = node.ledger.refusals_since(now_s - DAY_S)
+    if today >= MAX_REFUSALS_A_DAY:
+        return Step(outbox=outbox)
     detail = refusal.detail.encode("ascii", "backslashreplace").decode()[:_MAX_DETAIL]
-    evidence = raw if len(raw) <= MAX_EVIDENCE else b""
+    evidence = raw if len(raw) <= MAX_EVIDENCE and today < MAX_EVIDENCE_A_DAY else b""
     record = wire.encode(Refused(refusal.error.name, detail, subject, evidence))
     return Step(records=(Record(RecordKind.REFUSED, record),), outbox=outbox)
 

@@ -39,6 +39,8 @@ from signer_node.kernel.rules.facts import BlockFact
 MAX_OPEN_MANIFESTS: Final = 256
 # How far the clocks of this node and of the exchange may be apart.
 QUARANTINE_MARGIN_S: Final = 600
+MAX_MANIFESTS_A_DAY: Final = 20_000
+_DAY_S: Final = 86_400
 VERDICT_LIFETIME_S: Final = 7 * 86_400
 _MAX_DETAIL: Final = 500
 
@@ -49,8 +51,7 @@ def on_proposal(node: Node, genesis: Body[Genesis], payload: bytes, now_s: int) 
     digest = received.body.digest
     if node.ledger.manifest(digest) is not None:
         return Step(outbox=(verdict(digest, None),))
-    if node.ledger.open_manifests(now_s) >= MAX_OPEN_MANIFESTS:
-        raise Refusal(ErrorId.SESSION_LIMIT_REACHED, f"{MAX_OPEN_MANIFESTS} manifests are open")
+    _check_room(node.ledger, now_s)
     checked = check_received(node.ledger, genesis, received, now_s)
     record = Record(RecordKind.MANIFEST_CHECKED, payload)
     quarantine = _quarantine(node.ledger, received)
@@ -62,6 +63,15 @@ def on_proposal(node: Node, genesis: Body[Genesis], payload: bytes, now_s: int) 
     return Step(records=(record,), outbox=(verdict(digest, None),), notices=(Notice(digest),))
 
 
+def _check_room(ledger: Ledger, now_s: int) -> None:
+    """Raise Refusal(SESSION_LIMIT_REACHED): a coordinator must not fill the node's disk with
+    manifests that nobody is asked about or that expire at once."""
+    if ledger.open_manifests(now_s) >= MAX_OPEN_MANIFESTS:
+        raise Refusal(ErrorId.SESSION_LIMIT_REACHED, f"{MAX_OPEN_MANIFESTS} manifests are open")
+    if ledger.manifests_since(now_s - _DAY_S) >= MAX_MANIFESTS_A_DAY:
+        raise Refusal(ErrorId.SESSION_LIMIT_REACHED, f"{MAX_MANIFESTS_A_DAY} manifests in a day")
+
+
 def on_decision(node: Node, genesis: Body[Genesis], payload: bytes, now_s: int) -> Step:
     """An operator of this node approves or rejects a manifest that was checked here."""
     received = wire.open_signed(Approval, payload)
@@ -70,8 +80,13 @@ def on_decision(node: Node, genesis: Body[Genesis], payload: bytes, now_s: int) 
     if seat is None or me is None or seat.node != me.name:
         raise Refusal(ErrorId.OPERATOR_KEY_UNKNOWN, f"key {received.key.hex()}")
     entry = require_manifest(node.ledger, received.document.manifest)
-    checked = recheck(node.ledger, genesis, entry, now_s)
-    check_approval(received, genesis, subject_of(checked), now_s)
+    if received.document.decision is Decision.REJECT:
+        # A no binds whatever became of the manifest: who turns the chain under it for a moment
+        # must not silence its operators.
+        subject = Subject(entry.digest, genesis.digest, frozenset())
+    else:
+        subject = subject_of(recheck(node.ledger, genesis, entry, now_s))
+    check_approval(received, genesis, subject, now_s)
     outgoing = Outgoing(PayloadType.APPROVAL, payload, VERDICT_LIFETIME_S)
     if payload in node.ledger.decisions(entry.digest):
         return Step(outbox=(outgoing,))

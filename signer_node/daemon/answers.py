@@ -149,14 +149,25 @@ class Console:
             tip_height=self._journal.headers().tip().height,
             state=self._state(row),
             now_s=self._service.clock.now_s(),
+            knows_replaced=self._journal.manifest(row.replaces) is not None,
         )
 
     def _find(self, name: str) -> ManifestRow:
-        """By batch id (the newest of that name), or by the first hex digits of its digest."""
+        """By the first hex digits of its digest, else by batch id (the newest of that name).
+
+        The coordinator chooses batch ids: none passes for the digits of another manifest.
+        """
+        rows = self._journal.manifests()
         wanted = name.replace(" ", "").lower()
-        for row in self._journal.manifests():
-            digits = len(wanted) >= _SHORTEST_PREFIX and row.digest.hex().startswith(wanted)
-            if row.batch_id == name or digits:
+        if len(wanted) >= _SHORTEST_PREFIX:
+            found = [row for row in rows if row.digest.hex().startswith(wanted)]
+            if len(found) > 1:
+                detail = f"{len(found)} digests begin with {wanted}: give more digits"
+                raise Refusal(ErrorId.SUBJECT_NOT_FOUND, detail)
+            if found:
+                return found[0]
+        for row in rows:
+            if row.batch_id == name:
                 return row
         raise Refusal(ErrorId.SUBJECT_NOT_FOUND, name)
 

@@ -30,6 +30,7 @@ from signer_node.console.terminal import say, say_json
 from signer_node.console.view import View, as_json, view_of
 from signer_node.core.projection import open_proposal
 from signer_node.daemon.config import Configuration
+from signer_node.kernel.bitcoin.headers import parse_header
 from signer_node.kernel.bitcoin.network import network_from_name
 from signer_node.kernel.bitcoin.transaction import txid_to_hex
 from signer_node.kernel.documents.fields import MAX_ENVELOPE
@@ -80,6 +81,11 @@ def _genesis_text(genesis: Body[Genesis], pending: PendingGenesis) -> str:
     quorum = f"{document.threshold} of {count}, f = {document.corrupt_max}"
     bears = f"f_theft = {figures.f_theft}, f_once = {figures.f_once}, f_live = {figures.f_live}"
     people = (f"{seat.person} ({seat.role}, {seat.node})" for seat in document.operators)
+    asking = (
+        f"{', '.join(entry.people)} by key {entry.key.hex()}" for entry in document.request_keys
+    )
+    point = document.checkpoint
+    block = txid_to_hex(parse_header(point.header).hash)
     payer = "required" if rules.payer_confirmation_required else "not required"
     ceilings = f"fee at most {rules.max_fee_sat} sat, {rules.max_fee_rate_sat_vb} sat/vB"
     lines = [
@@ -87,6 +93,8 @@ def _genesis_text(genesis: Body[Genesis], pending: PendingGenesis) -> str:
         f"QUORUM   {quorum}; {bears}",
         f"SIGNERS  {', '.join(seat.name for seat in document.signers)}",
         f"PEOPLE   {', '.join(people)}",
+        f"ASKING   {'; '.join(asking)}",
+        f"CHAIN    from block {point.height}, {block}: look it up elsewhere",
         f"RULES    {rules.approvals_required} approvals, payer confirmation {payer}, {ceilings}",
         "WORDS    the same at every node and at the backend, or something is wrong:",
     ]
@@ -235,6 +243,7 @@ def _offline_view(content: bytes, manifest: Body[Manifest], journal: Journal) ->
         tip_height=journal.headers().tip().height,
         state="journaled" if entry is not None else "NOT JOURNALED",
         now_s=int(time.time()),
+        knows_replaced=journal.manifest(manifest.document.replaces) is not None,
     )
     return View(facts.review(content, genesis, certificate), genesis, journal.identity_key, node)
 

@@ -203,7 +203,11 @@ def _add_decisions(commands: Any) -> None:
     parser = _add(commands, "approve", operator.approve, "look at a manifest and approve it")
     parser.add_argument("id", help="batch id, or the first digits of the digest")
     parser.add_argument("--key", required=True, metavar="FILE", help="your sealed approval key")
-    parser.add_argument("--confirm", metavar="GROUP", help="the last group, for scripts")
+    parser.add_argument(
+        "--confirm",
+        metavar="GROUP",
+        help="the last group, for scripts; id is the whole digest",
+    )
     _passphrase(parser)
     parser = _add(commands, "reject", operator.reject, "reject a manifest, with a reason")
     parser.add_argument("id", help="batch id, or the first digits of the digest")

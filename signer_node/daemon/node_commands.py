@@ -227,11 +227,10 @@ def verify_journal(args: argparse.Namespace, configuration: Configuration) -> Ex
     origin, copy = connect_read_only(folder.journal), connect_memory()
     origin.backup(copy)
     origin.close()
-    journal = Journal(copy, reader(identity_key))
-    count = journal.verify_all()
-    before = _tables(journal)
-    journal.replay()
-    if _tables(journal) != before:
+    # Made again in a database of its own: a schema that was changed would change the replay too.
+    journal = Journal(connect_memory(), reader(identity_key))
+    count = journal.take_records(copy)
+    if _tables(Journal(copy, reader(identity_key))) != _tables(journal):
         raise Refusal(ErrorId.JOURNAL_BROKEN, "the projections are not what the records say")
     head = journal.head()
     _report(

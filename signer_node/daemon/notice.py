@@ -82,7 +82,9 @@ class Notifier:
     def _call(self, waiting: Waiting) -> None:
         if not self._command:
             return
-        argv = [*self._command, shown(waiting.batch_id)]
+        # The coordinator chose this text: it is an argument and never an option.
+        name = shown(waiting.batch_id)
+        argv = [*self._command, "\\x2d" + name[1:] if name.startswith("-") else name]
         subprocess.run(
             argv,
             check=True,

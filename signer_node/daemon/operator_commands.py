@@ -40,8 +40,19 @@ def approve(args: argparse.Namespace, configuration: Configuration) -> ExitCode:
         say(view.text)
         say()
         typed = ask_person(f"to approve, type the last group of #{view.review.largest.output}: ")
+    else:
+        _require_whole_digest(args.id, view)
     decision.require_typed(view.review, typed)
     return _decide(args, configuration, view, decision.APPROVE)
+
+
+def _require_whole_digest(name: str, view: View) -> None:
+    """Whoever saw the screen in another command says which manifest it was: between the two,
+    another one of the same batch id, or of a digest that begins alike, may have come."""
+    if name.replace(" ", "").lower() != view.review.digest.hex():
+        raise Refusal(
+            ErrorId.DECISION_NOT_CONFIRMED, "with --confirm the manifest is named by its digest"
+        )
 
 
 def reject(args: argparse.Namespace, configuration: Configuration) -> ExitCode:

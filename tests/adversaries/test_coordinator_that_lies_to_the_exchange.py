@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from custodyd.client.ledger import RequestState
+from custodyd.cli.screen import Screen, Trouble, fail
+from custodyd.client.ledger import CreditState, RequestState
 from custodyd.client.requests import keep, sign_payment, submit
 from custodyd.rpc.v1 import withdrawal_pb2
 from signer_node import wire
@@ -132,3 +133,37 @@ def test_any_number_of_refused_requests_hides_no_payment(
     paid = exchange.ledger.request("w-1")
     assert paid is not None
     assert paid.state is RequestState.FINAL
+
+
+def test_a_credit_whose_block_leaves_the_chain_is_taken_back_aloud(exchange: Exchange) -> None:
+    """A reorganisation deeper than the credit's depth: whoever booked it by the line that said so
+    hears a line again, once."""
+    world = exchange.world
+    outpoint = world.fund(70_000)
+    world.mine()
+    world.mine()
+    exchange.coordinator.deposits_seen = [claim_of(exchange, outpoint)]
+    exchange.backend().turn()
+    assert len(exchange.ledger.credits()) == 1
+    exchange.coordinator.deposits_seen = []
+    world.chain = world.chain.fork(3)
+    for _ in range(5):
+        world.chain.mine()
+    exchange.backend().turn()
+    exchange.backend().turn()
+    assert [one.state for one in exchange.ledger.credits()] == [CreditState.REVERSED]
+    (told,) = exchange.told("deposit reversed")
+    assert (told["outpoint"], told["amount_sat"]) == (str(outpoint), 70_000)
+
+
+def test_what_it_says_does_not_steer_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    screen = Screen(as_json=False)
+    screen.line("waits for \x1b[2Jnobody\u202e")
+    screen.table(["id"], [["w-1\x1b]0;all is well\x07"]])
+    with pytest.raises(SystemExit):
+        fail(Trouble("BAD\x1b[1m", "\x07", "\x9b2J", 3), as_json=False)
+    seen = capsys.readouterr()
+    said = (seen.out + seen.err).replace("\n", "")
+    assert said.isascii()
+    assert said.isprintable()
+    assert "waits for \\x1b[2Jnobody\\u202e" in seen.out

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import intake, manifest_check, multisig
+from tests.bench import intake, manifest_check, multisig, throughput
 from tests.bench.measure import Measurement
 
 OUTPUT = Path("build/bench.json")
@@ -15,6 +15,7 @@ ALL: dict[str, Callable[[], list[Measurement]]] = {
     "manifest": manifest_check.run,
     "multisig": multisig.run,
     "intake": intake.run,
+    "throughput": throughput.run,
 }
 
 

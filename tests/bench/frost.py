@@ -35,7 +35,7 @@ from tests.kernel.frost_samples import Dealt, deal, octets
 QUORUMS = ((2, 3, 0.6), (7, 10, 0.8))
 """t, n, and the goal of the ratio to `ecc`."""
 BARE_GOAL = 1.5
-ROUNDS = 60
+ROUNDS = 200
 TWEAKS = (octets("child"), octets("taproot"))
 IS_XONLY = (False, True)
 MSG = octets("sighash")

@@ -19,7 +19,7 @@ from signer_node.kernel.frost.faults import (
     InvalidSignature,
 )
 from signer_node.kernel.frost.package import SessionContext, SessionValues, get_session_values
-from signer_node.kernel.frost.points import ORDER
+from signer_node.kernel.frost.points import ORDER, add, multiply, multiply_generator
 from signer_node.kernel.frost.signing import SecNonce, sign
 from signer_node.kernel.frost.threshold import (
     MAX_PARTICIPANTS,
@@ -172,6 +172,21 @@ def test_each_signer_comes_with_its_public_share() -> None:
 def test_a_tweak_has_32_bytes(tweak: bytes) -> None:
     with pytest.raises(InvalidParameters, match="32-byte"):
         apply_tweak(tweak_ctx_init(deal(2, 3).material.thresh_pk), tweak, False)
+
+
+@settings(max_examples=30, deadline=None)
+@given(TWEAKS)
+def test_a_tweaked_key_says_how_it_came_about(tweaks: list[tuple[int, bool]]) -> None:
+    """Q = gacc·P + tacc·G, both scalars reduced."""
+    key = deal(2, 3).material.thresh_pk
+    context = tweak_ctx_init(key)
+    for tweak, is_xonly in with_tweaks(tweaks):
+        context = apply_tweak(context, tweak, is_xonly)
+    assert context.gacc in (1, ORDER - 1)
+    assert 0 <= context.tacc < ORDER
+    again = add((multiply(context.gacc, key), multiply_generator(context.tacc)))
+    assert again == context.Q
+    assert context.plain_pk == context.Q.format()
 
 
 # --- blame ---

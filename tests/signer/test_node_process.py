@@ -58,19 +58,26 @@ def test_a_batch_is_reviewed_approved_and_signed_through_kill_9(world: ProcessWo
     assert (row["digest"], row["state"]) == (batch.digest.hex(), "waiting")
     shown = node.must("show", batch.digest.hex()[:12])
     assert shown["digest"] == batch.digest.hex()
-    last = last_group(shown["largest"]["address"])
+    last, digest = last_group(shown["largest"]["address"]), batch.digest.hex()
     for wrong in ("nope", "", last[:-1]):
         ended = node.run(
-            "approve", "b1", "--key", world.alice, "--confirm", wrong, passphrase=ALICE
+            "approve", digest, "--key", world.alice, "--confirm", wrong, passphrase=ALICE
         )
         assert (ended.code, "DECISION_NOT_CONFIRMED" in ended.err) == (3, True)
     ended = node.run(
-        "approve", "b1", "--key", world.alice, "--confirm", last, passphrase="not alice's one"
+        "approve", digest, "--key", world.alice, "--confirm", last, passphrase="not alice's one"
     )
     assert (ended.code, "PASSPHRASE_WRONG" in ended.err) == (6, True)
     assert not sent(world, PayloadType.APPROVAL)
 
-    node.must("approve", "b1", "--key", world.alice, "--confirm", last, passphrase=ALICE)
+    for short in ("b1", digest[:12], digest[:-1]):
+        ended = node.run(
+            "approve", short, "--key", world.alice, "--confirm", last, passphrase=ALICE
+        )
+        assert (ended.code, "named by its digest" in ended.err) == (3, True)
+    assert not sent(world, PayloadType.APPROVAL)
+
+    node.must("approve", digest, "--key", world.alice, "--confirm", last, passphrase=ALICE)
     found = wait_for(lambda: sent(world, PayloadType.APPROVAL))
     by_alice = open_signed(Approval, found.payload)
     assert by_alice.document.manifest == batch.digest
@@ -148,8 +155,9 @@ def test_the_screen_says_what_the_money_does_and_where_it_knows_it_from(
     assert (said.decision, said.reason) == (Decision.REJECT, RejectReason.SUSPECTED_FRAUD)
     assert (said.text, said.outputs) == ("who?", (1,))
     assert node.must("list")[0]["state"] == "rejected"
-    group = last_group(node.must("show", "b1")["largest"]["address"])
-    late = node.run("approve", "b1", "--key", world.alice, "--confirm", group, passphrase=ALICE)
+    shown = node.must("show", "b1")
+    group, digest = last_group(shown["largest"]["address"]), shown["digest"]
+    late = node.run("approve", digest, "--key", world.alice, "--confirm", group, passphrase=ALICE)
     assert (late.code, "MANIFEST_REJECTED" in late.err) == (3, True)
 
 

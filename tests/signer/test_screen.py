@@ -198,7 +198,12 @@ def test_flags_are_words() -> None:
     batch = Draft(world, [coin(world)], [first, same], fee_sat=60_000)
     batch.overrides["replaces"] = bytes(31) + b"\x01"
     flags = " | ".join(reviewed(world, batch).flags)
-    for words in ("replaces an earlier", "#0 and #1 pay the same", "#0 is 88 %", "more than 1 %"):
+    for words in (
+        "says that it replaces an earlier",
+        "#0 and #1 pay the same",
+        "#0 is 88 %",
+        "more than 1 %",
+    ):
         assert words in flags
     unconfirmed = draft(world)
     evidence = unconfirmed.coins[0].evidence
@@ -295,6 +300,7 @@ def test_a_view_is_the_same_as_text_and_as_json() -> None:
         tip_height=1,
         state="waiting",
         now_s=world.now_s,
+        knows_replaced=False,
     )
     view = view_of(shown)
     document = as_json(view)

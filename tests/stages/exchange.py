@@ -170,7 +170,7 @@ class Exchange:
     coordinator: ScriptedCoordinator = field(init=False)
     key: RequestKey = field(init=False)
     reports: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-    settings: BackendSettings = field(default_factory=lambda: BackendSettings(2, 3, 0.01, 0.0))
+    settings: BackendSettings = field(default_factory=lambda: BackendSettings(2, 3, 0.01, 0.0, 0))
 
     def __post_init__(self) -> None:
         self.key = RequestKey(xonly_from_secret(secret("backend")), secret("backend"))

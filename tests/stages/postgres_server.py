@@ -62,8 +62,8 @@ def _give_to_postgres(folder: Path) -> None:
 
 
 def _run(*command: str | Path) -> None:
-    as_user = {"user": "postgres", "group": "postgres", "extra_groups": []}
-    options: dict[str, object] = as_user if os.getuid() == 0 else {}
+    as_user: dict[str, object] = {"user": "postgres", "group": "postgres", "extra_groups": []}
+    options = as_user if os.getuid() == 0 else {}
     subprocess.run(
         [str(part) for part in command],
         check=True,

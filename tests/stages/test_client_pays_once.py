@@ -187,6 +187,7 @@ def test_a_request_that_is_refused_for_good_is_kept_with_its_reason(exchange: Ex
         exchange.coordinator,  # type: ignore[arg-type]
         exchange.ledger,
         exchange.coordinator.incarnation,
+        exchange.world.now_s,
         lambda one, fault: told.append(f"{one} {fault.reason}"),
     )
     assert told == ["w-1 REQUEST_EXPIRED"]

@@ -297,7 +297,7 @@ class Whole:
             chain=RpcChainSource(InProcessRpc(self.dispatcher())),
             key=self.key,
             report=lambda _event, /, **_facts: None,
-            settings=BackendSettings(1, 3, 0.01, 0.0),
+            settings=BackendSettings(1, 3, 0.01, 0.0, 0),
             now_s=lambda: self.now_s,
         )
 
