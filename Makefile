@@ -44,7 +44,8 @@ test: $(DEV) ## all checks and tests: lint, pytest, the signer in its own enviro
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory test-signer
 	@# What the signer's environment has tested is not tested twice.
-	@$(MAKE) --no-print-directory pytest LEFT_OUT="--ignore=tests/kernel --ignore=tests/signer"
+	@$(MAKE) --no-print-directory pytest \
+		LEFT_OUT="$$(cd build/signer-tests && find tests -name 'test_*.py' -printf '--ignore=%p ')"
 
 pytest: $(DEV) js-client ## the tests alone, all rooms
 	@$(PY) -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_FLAGS) $(LEFT_OUT)
@@ -53,7 +54,7 @@ test-signer: $(SIGNER) ## kernel and signer tests where custodyd cannot be found
 	@rm -rf build/signer-tests && mkdir -p build/signer-tests/tests build/signer-tests/empty
 	@for t in $(SIGNER_TESTS); do if [ -e tests/$$t ]; then cp -r tests/$$t build/signer-tests/tests/; fi; done
 	@# What needs the coordinator too is tested in the whole environment.
-	@grep -rlE '^(from|import) (custodyd|sqlalchemy|tests\.world\.whole|tests\.stages)\b' \
+	@grep -rlE '^(from|import) (custodyd|sqlalchemy|deploy|tests\.world\.whole|tests\.stages)\b' \
 		build/signer-tests/tests | xargs -r rm --
 	@cp tests/signer-only.ini build/signer-tests/pytest.ini
 	@cd build/signer-tests/empty && ../../../.venv-signer/bin/python -P -c "$$SIGNER_IS_ALONE"
