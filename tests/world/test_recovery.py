@@ -90,7 +90,11 @@ def test_a_recovered_node_signs_only_what_was_asked_for_afterwards(world: World)
     recovered(world)
     assert propose(world, old) == {"s1": ErrorId.QUARANTINED, "s2": None, "s3": None}
     world.now_s += HOUR_S
-    assert propose(world, draft(world, "w-3", change_index=1)) == {"s1": None, "s2": None, "s3": None}
+    assert propose(world, draft(world, "w-3", change_index=1)) == {
+        "s1": None,
+        "s2": None,
+        "s3": None,
+    }
 
 
 def test_a_recovered_node_reads_what_it_does_not_sign(world: World) -> None:
