@@ -372,6 +372,28 @@ def test_each_signer_dies_after_each_kind_of_record(tmp_path: Path) -> None:
     assert all(RecordKind.COMMITTED in whole.died[name] for name in ("s1", "s2"))
 
 
+def test_the_coordinator_dies_at_each_transition_of_a_key_generation(tmp_path: Path) -> None:
+    """And of the day after it; attempts that fail: tests/stages/test_key_generation.py."""
+    whole = Whole(tmp_path, deadly=True, kind="taproot-frost")
+    a_day(whole)
+    assert {"keygen.shared", "keygen.sealed", "keygen.done"} <= set(whole.seen)
+
+
+def test_each_signer_dies_after_each_kind_of_record_of_a_key_generation(tmp_path: Path) -> None:
+    """Operators confirm again at a node that restarted; no money is without a share."""
+    whole = Whole(tmp_path, deadly_for_signers=True, kind="taproot-frost")
+    a_day(whole)
+    for name in whole.nodes:
+        assert {
+            RecordKind.KEYGEN_PROPOSED,
+            RecordKind.KEYGEN_CONFIRMED,
+            RecordKind.KEYGEN_STARTED,
+            RecordKind.KEYGEN_FINISHED,
+            RecordKind.CERTIFICATE_SIGNED,
+            RecordKind.VAULT_CERTIFIED,
+        } <= whole.died[name]
+
+
 def test_the_chain_dies_between_any_two_turns(tmp_path: Path) -> None:
     whole = Whole(tmp_path)
     begin(whole)

@@ -25,6 +25,7 @@ from signer_node.kernel.documents.vault import (
 )
 from signer_node.kernel.vault.interface import VaultKindId
 from tests.stages.house import House, Options
+from tests.world.keygen import unconfirmed
 from tests.world.quorum import VAULT, Messenger, secret, sign_document
 
 KIND = VaultKindId.TAPROOT_FROST
@@ -212,11 +213,54 @@ def test_a_restarted_node_is_named_and_its_operator_waited_for(house: House) -> 
     assert is_certified(house)
 
 
-def test_the_coordinator_may_die_at_every_transition(house: House) -> None:
-    seen: set[str] = set()
+class Died(Exception):
+    """The coordinator's process ends here."""
 
-    class Died(Exception):
-        pass
+
+def nothing(_house: House) -> None:
+    """Nobody stands in the way."""
+
+
+def spoil_once(kind: PayloadType) -> Callable[[House], None]:
+    """s2's message of a step is lost, until an attempt failed by it."""
+
+    def spoil(house: House) -> None:
+        def tamper(envelope: Envelope) -> bytes | None:
+            has_failed = any(name.startswith("keygen.failed") for name in house.committed)
+            if envelope.type is kind and not has_failed:
+                return None
+            return sign_document(envelope, secret("s2 identity"))
+
+        house.tampers["s2"] = tamper
+
+    return spoil
+
+
+def malformed_once(house: House) -> None:
+    """s2's first message is malformed, until an attempt failed by it."""
+    bent = bend(PayloadType.KEYGEN_STEP1, lambda message: message[:-1])
+
+    def tamper(envelope: Envelope) -> bytes:
+        if any(name.startswith("keygen.failed") for name in house.committed):
+            return sign_document(envelope, secret("s2 identity"))
+        return bent(envelope)
+
+    house.tampers["s2"] = tamper
+
+
+WAYS = {
+    nothing: {"keygen.shared", "keygen.sealed", "keygen.done"},
+    malformed_once: {"keygen.failed-joining", "keygen.again"},
+    spoil_once(PayloadType.KEYGEN_STEP2): {"keygen.failed-shared", "keygen.again"},
+    spoil_once(PayloadType.RECOVERY_ACKNOWLEDGEMENT): {"keygen.failed-sealed", "keygen.again"},
+}
+
+
+@pytest.mark.parametrize("way", WAYS, ids=["well", "joining", "shared", "sealed"])
+def test_the_coordinator_may_die_at_every_transition(
+    house: House, way: Callable[[House], None]
+) -> None:
+    seen: set[str] = set()
 
     def die(name: str) -> None:
         if name.startswith(("keygen.", "vault.")) and name not in seen:
@@ -225,20 +269,22 @@ def test_the_coordinator_may_die_at_every_transition(house: House) -> None:
 
     house.on_commit = die
     house.propose_vault()
-    for _pass in range(30):
+    way(house)
+    for _pass in range(40):
         try:
             house.settle(1)
         except Died:
             house.restart()
-        for name in house.world.nodes:
-            if not house.world.nodes[name].secrets.keygen_ready(VAULT, 0) and not is_certified(
-                house
-            ):
-                entry = house.world.nodes[name].journal.keygen(VAULT, 0)
-                if entry is not None:
-                    house.confirm_keygen(name)
+        for name, sim in house.world.nodes.items():
+            if VAULT in unconfirmed(sim):
+                house.confirm_keygen(name)
     assert is_certified(house)
-    assert {"keygen.shared", "keygen.sealed", "keygen.done"} <= seen
+    assert WAYS[way] | WAYS[nothing] <= seen
+
+
+def test_the_deaths_are_all_there() -> None:
+    reached = {name for names in WAYS.values() for name in names}
+    assert reached | {"keygen.begun"} == set(KEYGEN_TRANSITIONS)
 
 
 def test_a_cosigners_key_is_not_taken_for_a_vault_made_together(house: House) -> None:

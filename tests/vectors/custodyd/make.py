@@ -381,6 +381,7 @@ def _record_bodies() -> list[tuple[RecordKind, bytes]]:
         (RecordKind.KEYGEN_CONFIRMED, wire.encode(THRESHOLD.proposal)),
         (RecordKind.KEYGEN_STARTED, wire.encode(THRESHOLD.proposal)),
         (RecordKind.KEYGEN_FINISHED, wire.encode(THRESHOLD.outcome)),
+        (RecordKind.SHARE_RECOVERED, wire.encode(THRESHOLD.outcome)),
     ]
 
 
