@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from socket import socket
@@ -24,6 +26,7 @@ LOOPBACK = "127.0.0.1"
 MAX_WORKERS = 32
 MAX_BODY = 9_000_000  # a block of 4,000,000 bytes is 8,000,000 hex digits
 IDLE_TIMEOUT_S = 30
+DRAIN_S = 5
 WRONG_PASSWORD_DELAY_S = 0.25  # as Bitcoin Core, against guessing
 SERVICE_FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\n"
@@ -43,6 +46,8 @@ class RpcServer(ThreadingMixIn, HTTPServer):
         self.credentials = credentials
         self.dispatcher = dispatcher
         self._workers = threading.BoundedSemaphore(MAX_WORKERS)
+        self._answering = threading.Condition()
+        self._answers_open = 0
         super().__init__((LOOPBACK, port), _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -59,6 +64,23 @@ class RpcServer(ThreadingMixIn, HTTPServer):
             super().process_request_thread(request, client_address)
         finally:
             self._workers.release()
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """A request that was read and is not answered yet."""
+        with self._answering:
+            self._answers_open += 1
+        try:
+            yield
+        finally:
+            with self._answering:
+                self._answers_open -= 1
+                self._answering.notify_all()
+
+    def drain(self) -> None:
+        """Let answers that are due leave, the one to `stop` among them; waits at most DRAIN_S."""
+        with self._answering:
+            self._answering.wait_for(lambda: self._answers_open == 0, DRAIN_S)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A connection that broke is the client's business; the node goes on."""
@@ -93,7 +115,8 @@ class _Handler(BaseHTTPRequestHandler):
         if len(body) != length:
             self.close_connection = True
             return
-        self._send(self.server.dispatcher.handle(body))
+        with self.server.answering():
+            self._send(self.server.dispatcher.handle(body))
 
     def _other(self) -> None:
         self._refuse(HTTPStatus.METHOD_NOT_ALLOWED, b"JSONRPC server handles only POST requests")

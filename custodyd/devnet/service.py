@@ -99,6 +99,7 @@ class Devnet:
     def close(self) -> None:
         """Take no more requests, let the one that runs finish, let go of the files."""
         self._server.shutdown()
+        self._server.drain()
         self._server.server_close()
         node = self._dispatcher.node
         if node is not None:
