@@ -48,15 +48,19 @@ INBOX_KEPT_S: Final = 30 * 86_400
 def receive(
     store: Store, context: StageContext, node: str, envelopes: Sequence[bytes], cursor: int
 ) -> None:
-    """Take a node's envelopes, and note how far it has read; durable on return."""
+    """Take a node's envelopes, and note how far it has read; durable on return.
+
+    Polls and heartbeats wake nobody: what follows from them can wait for the next pass.
+    """
     if context.genesis is None:
         raise CustodydError(ErrorId.GENESIS_MISSING)
     now_s = context.now_s()
-    with store.transaction() as connection:
+    with store.transaction(tells=False) as connection:
         ensure_signers(Work(connection, context, now_s))
         liveness.note_sync(connection, node, cursor, now_s)
-        for raw in envelopes:
-            _take(connection, context.genesis, raw, now_s)
+        kinds = {_take(connection, context.genesis, raw, now_s) for raw in envelopes}
+    if kinds - {None, PayloadType.HEARTBEAT}:
+        store.changes.notify()
 
 
 def deliver(connection: Connection, node: str, raw_envelope: bytes, now_s: int) -> None:
@@ -92,14 +96,18 @@ def forget_old(store: Store, context: StageContext) -> None:
         connection.execute(delete(INBOX).where(too_old))
 
 
-def _take(connection: Connection, genesis: Body[Genesis], raw: bytes, now_s: int) -> None:
-    """Rule 4: one envelope, dropped if it is refused."""
+def _take(
+    connection: Connection, genesis: Body[Genesis], raw: bytes, now_s: int
+) -> PayloadType | None:
+    """Rule 4: one envelope, dropped if it is refused; what it carried, if it was taken."""
     try:
         checked = _checked(genesis, raw, now_s)
         with connection.begin_nested():
             _handle(connection, genesis, checked, now_s)
     except Refusal as refusal:
         _log.warning("envelope dropped", extra={"reason": refusal.error.name})
+        return None
+    return checked.document.type
 
 
 def _checked(genesis: Body[Genesis], raw: bytes, now_s: int) -> Authentic[Envelope]:

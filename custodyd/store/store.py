@@ -72,8 +72,11 @@ class Store:
         return self.engine.dialect.name == "sqlite"
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """The one writer: commits at the end, rolls back on an exception. Not to be nested."""
+    def transaction(self, *, tells: bool = True) -> Iterator[Connection]:
+        """The one writer: commits at the end, rolls back on an exception. Not to be nested.
+
+        Whoever waits for `changes` is woken, unless the writer knows that nothing is due for it.
+        """
         # In one process threads queue here, in fair order, instead of polling the database.
         if not self._write_lock.acquire(timeout=BUSY_TIMEOUT_S):
             raise CustodydError(ErrorId.STORE_BUSY)
@@ -82,7 +85,8 @@ class Store:
                 yield connection
         finally:
             self._write_lock.release()
-        self.changes.notify()
+        if tells:
+            self.changes.notify()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

@@ -15,7 +15,7 @@ from tests.e2e.exchange_day import Round
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     # Unix sockets have short paths: pytest's own folder names can be too long for them.
     root = Path(tmp_path_factory.mktemp("q"))
