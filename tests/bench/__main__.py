@@ -7,13 +7,15 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import intake, manifest_check, multisig, throughput
+from tests.bench import chilldkg, frost, intake, manifest_check, multisig, throughput
 from tests.bench.measure import Measurement
 
 OUTPUT = Path("build/bench.json")
 ALL: dict[str, Callable[[], list[Measurement]]] = {
     "manifest": manifest_check.run,
     "multisig": multisig.run,
+    "frost": frost.run,
+    "chilldkg": chilldkg.run,
     "intake": intake.run,
     "throughput": throughput.run,
 }
